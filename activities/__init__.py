@@ -1,0 +1,1 @@
+"""What the workflows have done for them in the outside world."""

@@ -1,0 +1,1 @@
+"""Drumbeat: sales campaigns as durable workflows."""

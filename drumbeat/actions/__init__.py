@@ -1,0 +1,1 @@
+"""What managers, reps and admins do, the same for the command line and the web pages."""

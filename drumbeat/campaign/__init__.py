@@ -1,0 +1,1 @@
+"""The domain, pure: no Temporal, no database, no network, no current time."""

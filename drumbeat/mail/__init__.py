@@ -1,0 +1,1 @@
+"""Emails as the outside world sees them: bytes, mail servers, limits."""

@@ -1,0 +1,1 @@
+"""The shared Temporal plumbing: connecting, search attributes, the recording interceptor."""

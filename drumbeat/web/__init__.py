@@ -1,0 +1,1 @@
+"""The web application: the start of the Command Center."""
