@@ -1,6 +1,6 @@
 """What goes into an enrollment's workflow and what comes out of it: input, messages, progress.
 
-Everything here is kept in the workflow's history: ids and codes only, no bodies, names or addresses.
+Everything here is kept in the history: ids and codes only, no bodies, names or addresses.
 Fields are only ever added, with a default; none is renamed.
 """
 
