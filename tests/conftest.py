@@ -1,10 +1,18 @@
 """What the whole test session shares: one PostgreSQL cluster, one Temporal server."""
 
-from collections.abc import Iterator
+import atexit
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
+from temporalio.client import Client
 
+from drumbeat.temporal.client import connect
 from tests.postgres import Cluster, running_cluster
+from tests.temporal_server import TemporalServer, running_server
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +25,46 @@ def postgres_cluster() -> Iterator[Cluster]:
 def postgres_url(postgres_cluster: Cluster) -> str:
     """An empty database, shared by the session, as `DRUMBEAT_DATABASE_URL` names one."""
     return postgres_cluster.url(postgres_cluster.create_database("drumbeat"))
+
+
+@pytest.fixture(scope="session")
+async def temporal_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[TemporalServer]:
+    """A server of this session's own, in which time can be skipped for one workflow."""
+    async with running_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def temporal_client(temporal_server: TemporalServer) -> Client:
+    """Connected as Drumbeat connects; the namespace and its search attributes are registered."""
+    return await connect(environment=temporal_server.environment, patience=timedelta(seconds=10))
+
+
+@pytest.fixture
+def task_queue() -> str:
+    """A name of this test's own, for its queue and its workflow ids."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+_sessions: list[pytest.Session] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _sessions.append(session)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End the process without the interpreter's own end, with the status that pytest found.
+
+    A process that used Temporal's SDK crashes there now and then (sdk-python issue 300), and its
+    status with it.
+    """
+    if not _sessions:
+        return
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(_sessions[0].exitstatus))

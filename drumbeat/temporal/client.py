@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from temporalio.client import Client, Interceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.envconfig import ClientConfig
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
 
 from drumbeat.settings import Settings
@@ -44,7 +44,7 @@ async def connect(
         TemporalUnreachable: It names the address and the variable, and no data.
     """
     address = server_address(settings or Settings(), environment)
-    config = ClientConfig.load_client_connect_config(override_env_vars=_given(environment))
+    config = _configuration(environment)
     config["target_host"] = address
     deadline = time.monotonic() + patience.total_seconds()
     pause = 0.1
@@ -69,17 +69,29 @@ async def connect(
 
 
 def server_address(settings: Settings, environment: Mapping[str, str] | None = None) -> str:
-    """The host and port of the server: the one that is configured, else this machine's."""
+    """The host and port of the server: the one that is configured, else this machine's.
+
+    Raises:
+        TemporalUnreachable: Temporal's variables or profiles cannot be read.
+    """
     return configured_address(environment) or f"127.0.0.1:{settings.temporal_port}"
 
 
 def configured_address(environment: Mapping[str, str] | None = None) -> str | None:
     """What `TEMPORAL_ADDRESS`, or a profile of Temporal's tools, names; None where nothing does."""
-    config = ClientConfig.load_client_connect_config(override_env_vars=_given(environment))
-    return config.get("target_host") or None
+    return _configuration(environment).get("target_host") or None
 
 
-def _given(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """The variables that are set: to Temporal's reader an empty one would be a value."""
+def _configuration(environment: Mapping[str, str] | None) -> ClientConnectConfig:
+    """What Temporal's variables and profiles say, as its reader for Python reads them."""
     given = os.environ if environment is None else environment
-    return {name: value for name, value in given.items() if value}
+    try:
+        return ClientConfig.load_client_connect_config(
+            # To that reader an empty variable would be a value.
+            override_env_vars={name: value for name, value in given.items() if value}
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise TemporalUnreachable(
+            f"Temporal's configuration cannot be read ({error}): "
+            "check TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE and the TLS files"
+        ) from error
