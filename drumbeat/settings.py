@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     temporal_port: int = Field(7233, ge=1, le=65535)
     temporal_ui_port: int = Field(8233, ge=1, le=65535)
     smtp_port: int = Field(2525, ge=1, le=65535)
+    local_smtp: str = ""
+    """The mail server of mailboxes without one: `up` sets smtp://127.0.0.1:PORT; empty: none."""
     worker_cache: int = Field(2000, ge=0)
     """Workflows that a worker keeps in memory; fewer than are due together costs a factor of 3."""
     worker_slots: int = Field(100, ge=1)

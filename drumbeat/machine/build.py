@@ -196,3 +196,20 @@ class _Progress:
     def end(self) -> None:
         if sys.stdout.isatty():
             print()
+
+
+async def main() -> int:
+    """Make sure that the programs are built; the exit status."""
+    try:
+        await find_or_build(lambda line: print(line, flush=True))
+    except BuildFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -104,6 +104,8 @@ class Running:
                 )
             self._say(f"{self.part.name} died {_how(status)} and is started again; see {self.log}")
             await self.start()
+            if self._stopping:  # it was stopped while it started
+                self._signal(signal.SIGKILL)
 
     async def ready(self) -> None:
         """Wait until the part answers on its port, or has written its line since its start."""
