@@ -2,9 +2,11 @@
 
 Everything here is a pure function of a `Plan` (what was fixed at kickoff) and a `Standing` (what
 has happened since). Moments go in and come out in UTC; dates and clock times are local to the
-plan's zone. The workflow, the send path, the preview and the Command Center all ask these functions.
+plan's zone. The workflow, the send path, the preview and the Command Center all ask these
+functions.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +20,7 @@ from drumbeat.campaign.model import Frozen, Send, Window
 
 MIDNIGHT = time(0)
 ONE_DAY = timedelta(days=1)
+ONE_MINUTE = timedelta(minutes=1)
 
 Kind = Literal["email", "call", "inmail", "custom"]
 
@@ -69,6 +72,12 @@ class Plan(Frozen):
         """The holidays, for looking up."""
         return frozenset(self.holidays)
 
+    @cached_property
+    def closed_in_order(self) -> tuple[date, ...]:
+        """The holidays in order, without those on weekends that are skipped anyway."""
+        days = 5 if self.skip_weekends else 7
+        return tuple(sorted(on for on in self.closed if on.weekday() < days))
+
     def step(self, number: int) -> PlannedStep:
         """The step with that number, from 1."""
         return self.steps[number - 1]
@@ -86,6 +95,8 @@ class Standing(Frozen):
     """The emails that are over and were skipped."""
     moved: Mapping[int, datetime] = Field(default_factory=dict)
     """Step -> the moment (UTC) to which somebody moved an automatic email."""
+    over_at: datetime | None = None
+    """When the last step that is over was over, UTC; at kickoff, the kickoff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,39 +154,70 @@ def next_sending_day(plan: Plan, on: date) -> date:
 
 def add_sending_days(plan: Plan, on: date, days: int) -> date:
     """The `days`-th sending day after `on` (R4); `on` itself for 0."""
-    if not plan.skip_weekends and not plan.closed:
-        return on + timedelta(days=days)
-    for _ in range(days):
-        on = next_sending_day(plan, on + ONE_DAY)
+    closed = plan.closed_in_order
+    while days > 0:
+        to = _add_weekdays(on, days) if plan.skip_weekends else on + timedelta(days=days)
+        # As many days more as holidays were counted on the way.
+        days = bisect_right(closed, to) - bisect_right(closed, on) if closed else 0
+        on = to
     return on
+
+
+def _add_weekdays(on: date, days: int) -> date:
+    """The `days`-th day from Monday to Friday after `on`, for 1 and more.
+
+    >>> _add_weekdays(date(2026, 11, 28), 1), _add_weekdays(date(2026, 11, 26), 2)
+    (datetime.date(2026, 11, 30), datetime.date(2026, 11, 30))
+    """
+    weekday = on.weekday()
+    if weekday > 4:  # counted from the Friday before
+        on -= timedelta(days=weekday - 4)
+        weekday = 4
+    weeks, rest = divmod(days, 5)
+    return on + timedelta(days=7 * weeks + rest + (2 if weekday + rest > 4 else 0))
+
+
+def window_on(window: Window, on: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The sending window of a date: its first instant, and the first after it (UTC) (R10).
+
+    Both ends belong to it, and they are minutes: what is due at 18:00 and leaves half a second
+    later keeps a window that ends at 18:00.
+    """
+    end = resolve(on, window.end, zone)
+    # A gap can push a start that lies in it behind an end that lies after it.
+    start = min(resolve(on, window.start, zone), end)
+    return start, end + ONE_MINUTE
 
 
 def may_leave(plan: Plan, at: datetime) -> datetime:
     """The earliest moment (UTC), `at` or later, at which an automatic email may leave (R2, R10)."""
     on = local_date(at, plan.zone)
-    if is_sending_day(plan, on):
-        if plan.window is None:
-            return at
-        start = resolve(on, plan.window.start, plan.zone)
-        if at < start:
-            return start
-        if at <= resolve(on, plan.window.end, plan.zone):
-            return at
-        on += ONE_DAY
-    first = plan.window.start if plan.window else MIDNIGHT
-    return resolve(next_sending_day(plan, on), first, plan.zone)
+    while True:
+        if is_sending_day(plan, on):
+            if plan.window is None:
+                return at
+            start, end = window_on(plan.window, on, plan.zone)
+            if at < start:
+                return start
+            if at < end:
+                return at
+        on = next_sending_day(plan, on + ONE_DAY)
+        at = resolve(on, plan.window.start if plan.window else MIDNIGHT, plan.zone)
+        on = local_date(at, plan.zone)  # another one where a gap swallows midnight or the date
 
 
 def in_window(plan: Plan, clock: time) -> time:
     """The clock time, or the window's start where it lies outside the window (R6)."""
-    if plan.window and not plan.window.start <= clock <= plan.window.end:
-        return plan.window.start
+    window = plan.window
+    if window and not window.start <= clock.replace(second=0, microsecond=0) <= window.end:
+        return window.start
     return clock
 
 
 def begin(plan: Plan) -> Standing:
     """Where the calendar stands at kickoff: day 1 has its date (R3)."""
-    return Standing(anchor_day=1, anchor_date=next_sending_day(plan, _wanted_day_one(plan)))
+    day_one = next_sending_day(plan, _wanted_day_one(plan))
+    return Standing(anchor_day=1, anchor_date=day_one, over_at=plan.kickoff)
 
 
 def _wanted_day_one(plan: Plan) -> date:
@@ -203,7 +245,7 @@ def slot(plan: Plan, standing: Standing, step: PlannedStep) -> Slot:
     moved = standing.moved.get(step.number)
     if moved is not None:
         local = moved.astimezone(plan.zone)
-        return Slot(on, local.time(), moved)
+        return Slot(on, local.time().replace(fold=0), moved)
     if step.send is Send.CHOOSE and plan.chosen is not None:
         local = plan.chosen.astimezone(plan.zone)
         # Chosen with an offset it is that very instant, also where its clock time comes twice.
@@ -223,12 +265,20 @@ def planned_clock(plan: Plan, standing: Standing, step: PlannedStep) -> time | N
     if step.send is not Send.SAME_TIME:
         return None
     source = copied_email(plan, standing, step)
+    while source is not None and _copies_in_turn(standing, source):
+        source = copied_email(plan, standing, source)
     if source is None:
         return None
     clock = standing.clocks.get(source.number)
     if clock is None and source.is_automatic:
         clock = slot(plan, standing, source).clock
     return None if clock is None else in_window(plan, clock)
+
+
+def _copies_in_turn(standing: Standing, step: PlannedStep) -> bool:
+    """Whether an email that others copy has no clock time yet but that of the one before it."""
+    is_settled = step.number in standing.clocks or step.number in standing.moved
+    return step.send is Send.SAME_TIME and not is_settled
 
 
 def copied_email(plan: Plan, standing: Standing, step: PlannedStep) -> PlannedStep | None:
@@ -246,8 +296,7 @@ def copied_email(plan: Plan, standing: Standing, step: PlannedStep) -> PlannedSt
 def due(plan: Plan, standing: Standing, step: PlannedStep, ready_at: datetime) -> Due:
     """When a step runs if it can run from `ready_at` (UTC) on: when all before it was over (R8)."""
     own = slot(plan, standing, step)
-    at = may_leave(plan, own.at) if step.is_automatic else own.at
-    return later(plan, step, own.clock, Due(at, max(own.on, local_date(at, plan.zone))), ready_at)
+    return later(plan, step, own.clock, _taking(plan, step, own.clock, own.at, own.on), ready_at)
 
 
 def later(plan: Plan, step: PlannedStep, clock: time | None, was: Due, ready_at: datetime) -> Due:
@@ -258,16 +307,30 @@ def later(plan: Plan, step: PlannedStep, clock: time | None, was: Due, ready_at:
     if ready_at <= was.at:
         return was
     today = local_date(ready_at, plan.zone)
-    if today <= max(was.on, local_date(was.at, plan.zone)):
-        at, on = ready_at, was.on
-    else:
-        on = next_sending_day(plan, today)
-        start = MIDNIGHT if clock is None else in_window(plan, clock)
-        at = max(ready_at, resolve(on, start, plan.zone))
+    if today <= was.on:
+        return _taking(plan, step, clock, ready_at, was.on)
+    on = next_sending_day(plan, today)
+    at = max(ready_at, _clock_on(plan, clock, on))
+    return _taking(plan, step, clock, at, on)
+
+
+def _taking(plan: Plan, step: PlannedStep, clock: time | None, at: datetime, on: date) -> Due:
+    """A step that belongs to `on` and whose time comes at `at`; an email as soon as it may leave.
+
+    The date that it takes is later than `on` where it has to wait for another day.
+    """
     if step.is_automatic:
+        date_of_at = local_date(at, plan.zone)
+        if not is_sending_day(plan, date_of_at):
+            # Moved there by a person, or by a gap over midnight: R9 gives the next day's time.
+            at = _clock_on(plan, clock, next_sending_day(plan, date_of_at))
         at = may_leave(plan, at)
-        on = max(on, local_date(at, plan.zone))
-    return Due(at, on)
+    return Due(at, max(on, local_date(at, plan.zone)))
+
+
+def _clock_on(plan: Plan, clock: time | None, on: date) -> datetime:
+    """The moment (UTC) of a step's clock time on a date that it takes late (R9)."""
+    return resolve(on, MIDNIGHT if clock is None else in_window(plan, clock), plan.zone)
 
 
 Over = Literal["sent", "sent_by_rep", "done", "skipped"]
@@ -292,36 +355,41 @@ def after(
         step: The step that is over.
         over_at: When it was over, UTC.
         how: How it came to be over.
-        was: When it was due at last; None where it was over before it was reached.
+        was: When it was due at last; None where it was over before its time.
         rep_zone: Where the task's rep is: a task is on time while its date lasts there, too.
     """
-    own = slot(plan, standing, step)
-    taken = max(own.on, was.on) if was else own.on
+    own_on = date_of_day(plan, standing, step.day)
     over_on = local_date(over_at, plan.zone)
-    if step.is_task and rep_zone is not None and local_date(over_at, rep_zone) <= taken:
-        over_on = min(over_on, taken)
-    over_on = max(over_on, taken)
+    if step.is_task and rep_zone is not None and over_on > own_on:
+        where_rep_is = local_date(over_at, rep_zone)
+        if where_rep_is <= own_on:
+            over_on = own_on
+        elif was is not None and where_rep_is <= was.on < over_on:
+            over_on = was.on
 
-    changes: dict[str, object] = {}
-    if over_on > own.on:
+    changes: dict[str, object] = {"over_at": over_at}
+    if over_on > own_on:
         changes["anchor_day"] = step.day
         changes["anchor_date"] = next_sending_day(plan, over_on)
     if step.kind == "email":
         if how == "skipped":
             changes["skipped"] = standing.skipped | {step.number}
         else:
-            clock = _clock_to_copy(plan, own, over_at, how, was)
+            clock = _clock_to_copy(plan, standing, step, over_at, how)
             changes["clocks"] = {**standing.clocks, step.number: clock}
     return standing.model_copy(update=changes)
 
 
-def _clock_to_copy(plan: Plan, own: Slot, over_at: datetime, how: Over, was: Due | None) -> time:
+def _clock_to_copy(
+    plan: Plan, standing: Standing, step: PlannedStep, over_at: datetime, how: Over
+) -> time:
     """The clock time that later `same_time` emails copy from this one (R6)."""
-    if how == "sent_by_rep":
+    if step.is_task or how == "sent_by_rep":
         return over_at.astimezone(plan.zone).time().replace(second=0, microsecond=0, fold=0)
+    own = slot(plan, standing, step)
     if own.clock is not None:
         return own.clock
-    reached = was.at if was else over_at
+    reached = max(standing.over_at or over_at, own.at)
     return reached.astimezone(plan.zone).time().replace(fold=0)
 
 
@@ -336,12 +404,10 @@ def open_time(plan: Plan, start: datetime, end: datetime) -> timedelta:
     at = may_leave(plan, start)
     while at < end:
         on = local_date(at, plan.zone)
-        closes = resolve(on + ONE_DAY, MIDNIGHT, plan.zone)
-        if plan.window is not None:
-            closes = resolve(on, plan.window.end, plan.zone)
+        if plan.window is None:
+            closes = resolve(on + ONE_DAY, MIDNIGHT, plan.zone)
+        else:
+            _, closes = window_on(plan.window, on, plan.zone)
         total += min(closes, end) - at
-        if closes >= end:
-            break
-        # One microsecond past the window's end, since the end itself still belongs to it.
-        at = may_leave(plan, max(closes, at) + timedelta(microseconds=1 if plan.window else 0))
+        at = may_leave(plan, closes)
     return total
