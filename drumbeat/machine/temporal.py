@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from drumbeat.machine.build import MODULE, Build, BuildFailed, Say, cache, find, find_or_build
 from drumbeat.machine.home import parsed
 from drumbeat.machine.parts import Part, is_free
@@ -30,12 +32,8 @@ OLDEST_PROGRAM = (1, 9)
 """Of the `temporal` program: older ones hold a server without virtual time for one workflow."""
 DOWNLOAD_TIMEOUT = timedelta(seconds=60)
 DATABASE = "temporal.db"
-DYNAMIC = {
-    "frontend.WorkflowTimeSkippingEnabled": True,
-    "history.timerProcessorMaxTimeShift": "10ms",
-    "system.forceSearchAttributesCacheRefreshOnRead": True,
-}
-"""The settings of deploy/temporal/dynamic.yaml, where that file gives the reasons."""
+DYNAMIC_CONFIG = MODULE / "dynamic.yaml"
+"""The server's settings that may change while it runs, with their reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,12 @@ class DevServer:
 
     def parts(self, settings: Settings, environment: Mapping[str, str]) -> list[Part]:
         """The one process to start."""
-        options = {f"--dynamic-config-value={k}={json.dumps(v)}" for k, v in DYNAMIC.items()}
+        dynamic = YAML(typ="safe").load(DYNAMIC_CONFIG)
+        options = {
+            f"--dynamic-config-value={name}={json.dumps(setting['value'])}"
+            for name, settings_of_name in dynamic.items()
+            for setting in settings_of_name
+        }
         options |= {
             f"--search-attribute={key.name}={key.indexed_value_type.name.capitalize()}"
             for key in attributes.ALL
@@ -152,7 +155,7 @@ def server_part(build: Build, database: Path, port: int, environment: Mapping[st
     names += [f"{name}_MEMBERSHIP_PORT" for name in ("FRONTEND", "HISTORY", "MATCHING", "WORKER")]
     variables = {
         "TEMPORAL_SQLITE": str(database),
-        "TEMPORAL_DYNAMIC_CONFIG": str(MODULE / "dynamic.yaml"),
+        "TEMPORAL_DYNAMIC_CONFIG": str(DYNAMIC_CONFIG),
         "TEMPORAL_FRONTEND_PORT": str(port),
         **{f"TEMPORAL_{name}": str(number) for name, number in zip(names, inner, strict=True)},
     }
