@@ -22,6 +22,7 @@ from drumbeat.campaign.tokens import (
     OTHER_TOKENS,
     PERSON_FIELDS,
     REP_FIELDS,
+    Fallback,
     MissingTokenError,
     Prompt,
     SourceFault,
@@ -68,7 +69,13 @@ MAX_OUTPUT = 1_000_000
 MAX_SUBJECT = 255
 """Characters that a rendered subject may have; Salesforce takes no more either."""
 
-_BLANK_WHERE_EMPTY = {"first_name": "", "last_name": "", "title": "", "company": "your company"}
+_FALLBACKS = {
+    "first_name": Fallback(""),
+    "last_name": Fallback(""),
+    "title": Fallback(""),
+    "company": Fallback("your company"),
+}
+"""Tokens that block no email; only rendering fills them in, as a template's default goes first."""
 _ENVIRONMENTS = {True: environment(autoescape=True), False: environment(autoescape=False)}
 # Two characters that Unicode keeps for use inside programs stand around a prompt's number while
 # Jinja, which cannot read a prompt, renders what is around it.
@@ -128,7 +135,7 @@ def context(
         campaign: The campaign's name.
         unsubscribe_url: The signed link of this person.
     """
-    values = _BLANK_WHERE_EMPTY | {
+    values = {
         name: value
         for name, value in person_fields.items()
         if value.strip() and not name.startswith("my_")
@@ -146,7 +153,7 @@ def missing_tokens(template: Template, available: Collection[str]) -> tuple[str,
     missing = [
         use.name
         for use in uses
-        if not use.has_default and use.name not in available and use.name not in _BLANK_WHERE_EMPTY
+        if not use.has_default and use.name not in available and use.name not in _FALLBACKS
     ]
     return tuple(dict.fromkeys(missing))
 
@@ -161,7 +168,7 @@ def render(template: Template, context: Mapping[str, str]) -> Body | MissingData
     """
     if missing := missing_tokens(template, context):
         return MissingData(tokens=missing)
-    values = _BLANK_WHERE_EMPTY | {name: _clean(value) for name, value in context.items()}
+    values = _FALLBACKS | {name: _clean(value) for name, value in context.items()}
     try:
         subject = template.subject and clean_subject(
             _run("subject", template.subject, values, is_html=False)

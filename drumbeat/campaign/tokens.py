@@ -13,6 +13,7 @@ from jinja2 import (
     StrictUndefined,
     TemplateRuntimeError,
     TemplateSyntaxError,
+    Undefined,
     UndefinedError,
     nodes,
     pass_context,
@@ -106,11 +107,33 @@ def _as_it_is(_: Context, value: object) -> object:
     return value
 
 
+class Fallback(str):
+    """What stands for a token without a value that blocks no email; a default goes before it."""
+
+    __slots__ = ()
+
+
+def _default(value: object, default_value: object = "", boolean: bool = False) -> object:
+    """Return the default where there is no value of the data's own."""
+    absent = isinstance(value, Fallback | Undefined) or (boolean and not value)
+    return default_value if absent else value
+
+
+def _is_defined(value: object) -> bool:
+    return not isinstance(value, Fallback | Undefined)
+
+
+def _is_undefined(value: object) -> bool:
+    return not _is_defined(value)
+
+
 def environment(*, autoescape: bool) -> ImmutableSandboxedEnvironment:
     """Return the sandbox in which templates run: strict, no loader, nothing random."""
     made = ImmutableSandboxedEnvironment(
         autoescape=autoescape, undefined=_Strict, finalize=_as_it_is, optimized=False
     )
+    made.filters |= {"default": _default, "d": _default}
+    made.tests |= {"defined": _is_defined, "undefined": _is_undefined}
     # The same data must give the same email, whenever it is rendered.
     del made.globals["lipsum"]
     del made.filters["random"]
