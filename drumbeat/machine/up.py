@@ -23,7 +23,7 @@ from drumbeat.temporal.register import prepare
 
 START_TIMEOUT = timedelta(seconds=60)
 """Until all parts must be ready."""
-WORKER_GRACE = timedelta(minutes=11)
+WORKER_GRACE = timedelta(minutes=12)
 """A worker ends at once, but for an SMTP answer it waits for: a server may take 10 minutes for its
 final reply (RFC 5321, 4.5.3.2.6), and an email whose answer nobody hears is in doubt."""
 WAITING_AFTER = timedelta(seconds=8)
