@@ -8,16 +8,19 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import AsyncMock, patch
 
-from drumbeat.machine import up as module
+from drumbeat.machine import up
+from drumbeat.machine.parts import Part
 from drumbeat.settings import Settings
 
-_real_parts = module._own_parts
+_real_parts = up._own_parts
 
 
-def fake_parts(settings: Settings, environment: dict[str, str]) -> list[module.Part]:
+def fake_parts(settings: Settings, environment: Mapping[str, str]) -> list[Part]:
     """The same parts, run by this module."""
     return [
         replace(
@@ -53,18 +56,14 @@ def _note(name: str) -> None:
         file.write(f"{name}\n")
 
 
-async def no_database(url: str) -> None:
-    """Stands for the migrations."""
-
-
 def main() -> int:
     """Run `up`, or be one of its parts."""
     if len(sys.argv) > 1:
         asyncio.run(stand_in(*sys.argv[1:]))
         return 0
-    module._own_parts = fake_parts  # type: ignore[assignment]  # the environment is a Mapping there
-    module.migrate = no_database  # type: ignore[assignment]  # the real one is tested elsewhere
-    return asyncio.run(module.up(Settings(), example=False))
+    # The database is not what is tried here.
+    with patch.object(up, "_own_parts", fake_parts), patch.object(up, "migrate", AsyncMock()):
+        return asyncio.run(up.up(Settings(), example=False))
 
 
 if __name__ == "__main__":

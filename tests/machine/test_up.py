@@ -17,7 +17,6 @@ from tests.machine.test_parts import is_alive
 from tests.temporal_server import built
 from tests.waiting import until
 
-
 KEPT = ("PATH", "HOME", "XDG_CACHE_HOME", "PYTHONPATH")
 """Of this session's environment; whatever else is set must not reach the `up` of a test."""
 
