@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -23,6 +24,7 @@ from drumbeat.temporal.register import prepare
 
 START_TIMEOUT = timedelta(seconds=60)
 """Until all parts must be ready."""
+PORT_PATIENCE = timedelta(seconds=2)
 WORKER_GRACE = timedelta(minutes=12)
 """A worker ends at once, but for an SMTP answer it waits for: a server may take 10 minutes for its
 final reply (RFC 5321, 4.5.3.2.6), and an email whose answer nobody hears is in doubt."""
@@ -123,7 +125,7 @@ class _Machine:
 
     async def _start(self) -> None:
         settings = self._settings
-        _refuse_taken_ports(settings)
+        await _refuse_taken_ports(settings)
         server = await choose(self._say)
         self._say(describe(server))
         environment = _environment(settings, server)
@@ -272,7 +274,7 @@ async def _prepare(environment: Mapping[str, str]) -> None:
         ) from error
 
 
-def _refuse_taken_ports(settings: Settings) -> None:
+async def _refuse_taken_ports(settings: Settings) -> None:
     seen: dict[int, str] = {}
     for variable, field in PORTS.items():
         port: int = getattr(settings, field)
@@ -282,12 +284,22 @@ def _refuse_taken_ports(settings: Settings) -> None:
         started_by_others = configured_address() and field.startswith("temporal")
         if started_by_others:
             continue
+        if not await _becomes_free(port, variable):
+            raise UpRefused(f"port {port} is taken: set {variable}")
+
+
+async def _becomes_free(port: int, variable: str) -> bool:
+    """Whether the port is free, at once or as soon as the parts of a killed `up` are gone."""
+    deadline = time.monotonic() + PORT_PATIENCE.total_seconds()
+    while True:
         try:
-            free = is_free(port)
+            if is_free(port):
+                return True
         except PermissionError:
             raise UpRefused(f"port {port} needs a privilege: set {variable} above 1023") from None
-        if not free:
-            raise UpRefused(f"port {port} is taken: set {variable}")
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.1)
 
 
 def _refuse_a_server_off_this_machine() -> None:

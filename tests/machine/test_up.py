@@ -5,10 +5,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from drumbeat.machine import up as module
 from drumbeat.machine.build import ROOT
 from drumbeat.machine.temporal import free_ports
 from drumbeat.machine.up import up
@@ -156,14 +158,28 @@ def settings(home: Path, **fields: int) -> Settings:
 
 @pytest.mark.parametrize("field", ["web_port", "temporal_port", "temporal_ui_port", "smtp_port"])
 async def test_a_taken_port_is_one_line_that_names_it_and_the_setting(
-    field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    field: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(module, "PORT_PATIENCE", timedelta(0))
     with closing(socket.create_server(("127.0.0.1", *free_ports(1)))) as server:
         port = server.getsockname()[1]
         assert await up(settings(tmp_path, **{field: port}), example=False) == 1
     captured = capsys.readouterr()
     assert captured.err == f"port {port} is taken: set DRUMBEAT_{field.upper()}\n"
     assert captured.out == ""
+
+
+async def test_a_port_that_the_parts_of_a_killed_up_still_hold_is_waited_for() -> None:
+    with closing(socket.create_server(("127.0.0.1", *free_ports(1)))) as server:
+        waiting = asyncio.create_task(
+            module._becomes_free(server.getsockname()[1], "DRUMBEAT_WEB_PORT")
+        )
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    assert await waiting
 
 
 async def test_one_port_for_two_parts_is_one_line(
