@@ -18,13 +18,14 @@ from drumbeat.machine.home import HomeRefused, locked, note_server_version, secr
 from drumbeat.machine.parts import KeepsDying, Part, Running, is_free
 from drumbeat.machine.temporal import Built, DevServer, Elsewhere, Server, choose, describe
 from drumbeat.settings import Settings
-from drumbeat.store.engine import migrate
+from drumbeat.store.engine import StoreError, migrate
 from drumbeat.temporal.client import TemporalUnreachable, configured_address, connect
 from drumbeat.temporal.register import prepare
 
 START_TIMEOUT = timedelta(seconds=60)
 """Until all parts must be ready."""
 PORT_PATIENCE = timedelta(seconds=2)
+"""The parts of an `up` that was killed a moment ago may still hold their ports."""
 WORKER_GRACE = timedelta(minutes=12)
 """A worker ends at once, but for an SMTP answer it waits for: a server may take 10 minutes for its
 final reply (RFC 5321, 4.5.3.2.6), and an email whose answer nobody hears is in doubt."""
@@ -65,7 +66,14 @@ async def up(settings: Settings, *, example: bool) -> int:
             settings = settings.model_copy(update={"reps": EXAMPLE / "reps.yaml"})
         with locked(settings.home):
             await _Machine(settings, example=example, say=_say).run()
-    except (UpRefused, HomeRefused, BuildFailed, TemporalUnreachable, KeepsDying) as error:
+    except (
+        UpRefused,
+        HomeRefused,
+        BuildFailed,
+        TemporalUnreachable,
+        StoreError,
+        KeepsDying,
+    ) as error:
         print(error, file=sys.stderr, flush=True)
         return 1
     except OSError as error:  # such as a full disk, or a log that belongs to somebody else
@@ -256,6 +264,8 @@ def _environment(settings: Settings, server: Server) -> dict[str, str]:
         text = value if isinstance(value, str) else json.dumps(value)
         environment[f"DRUMBEAT_{name.upper()}"] = text
     environment["DRUMBEAT_SECRET_KEY"] = settings.secret_key or secret_key(settings.home)
+    # Nothing leaves this machine, so a plain-http address and the key made here will do.
+    environment["DRUMBEAT_UP"] = "1"
     environment["DRUMBEAT_LOCAL_SMTP"] = f"smtp://127.0.0.1:{settings.smtp_port}"
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
