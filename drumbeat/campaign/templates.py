@@ -247,6 +247,8 @@ def _run(part: str, source: str, values: Mapping[str, str], *, is_html: bool) ->
         # Whatever a template can compute can fail. The error's own words may hold a person's data;
         # the sandbox's name attributes only.
         words = f": {error}" if isinstance(error, SecurityError) else ""
+        if isinstance(error, MemoryError):
+            words = ": it needs more memory than it may have"
         where = f"line {_line_of(error.__traceback__)} of the {part}"
         raise RenderingFailed(
             f"the template fails in {where}: {type(error).__name__}{words}"
@@ -295,7 +297,7 @@ def text_of(html: str) -> str:
     >>> text_of('<p>Hello,</p><p>see <a href="https://example.com">our page</a></p>')
     'Hello,\n\nsee [our page](https://example.com)'
     """
-    text = _SAME_LINK.sub(r"\1", get_text(_clean(html), _LINKS))
+    text = _SAME_LINK.sub(r"\1", _clean(get_text(_clean(html), _LINKS)))
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
 
 

@@ -1,5 +1,6 @@
 """What an email hangs on: its subject, its thread, and whose copy is appended (SPEC section 4)."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,16 @@ class Thread:
     """Message-IDs of the whole chain, oldest first."""
     quotes: int | None = None
     """The step whose copy is appended."""
+
+
+def message_id(enrollment_id: str, step: int, domain: str) -> str:
+    """Return the Message-ID of a step's email: the same one for every attempt.
+
+    >>> message_id("0123456789abcdef", 1, "example.com")
+    '<b551ec5b755b345046e0bccbd9260339@example.com>'
+    """
+    digest = hashlib.sha256(f"{enrollment_id}/{step}".encode()).hexdigest()
+    return f"<{digest[:32]}@{domain}>"
 
 
 def reply_subject(subject: str) -> str:

@@ -241,6 +241,7 @@ class _Tokens(TrackingCodeGenerator):
 
     def __init__(self) -> None:
         super().__init__(_PARSER)
+        self.optimizer = None  # it would compute what is constant
         self.reads: list[tuple[nodes.Name, bool]] = []
         """Every name that is read, in order, and whether it is a token."""
         self.with_default: set[nodes.Name] = set()

@@ -180,12 +180,12 @@ def _without_lines(pieces: list[_Piece], url: str) -> list[_Piece]:
         # The line's own text, and its links apart: a link is not part of any text around it.
         texts = ["".join(part.shown for part in line if not part.start)]
         texts += [part.shown for part in line if part.start]
-        if any(_holds(text, url) for text in texts):
-            kept += _open_tags(line)
-            if kept and kept[-1].start == "br":
-                kept.pop()
-        else:
-            kept += line
+        left_out = any(_holds(text, url) for text in texts)
+        if left_out and kept and kept[-1].start == "br":
+            kept.pop()  # else two lines' ends would stand together
+        elif left_out and piece is not None and piece.start == "br":
+            piece = None
+        kept += _open_tags(line) if left_out else line
         line = []
         if piece is not None:
             kept.append(piece)
