@@ -1,0 +1,238 @@
+"""The send ledger: one row an email, and the marks that count against a mailbox's limits.
+
+Only the send activity changes the state of an email that is being sent. Every function works inside
+the caller's transaction; `attempt` tells an attempt from one that took its place meanwhile.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drumbeat.campaign.calendar import Plan
+from drumbeat.campaign.states import MessageState, Why
+from drumbeat.campaign.threads import message_id
+from drumbeat.store.engine import insert_new
+from drumbeat.store.schema import enrollments, marks, messages, reps
+
+Message = Row[Any]
+
+
+async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
+    """The enrollment's row, locked where the database locks rows.
+
+    Raises:
+        LookupError: There is none.
+    """
+    found = await tx.execute(
+        select(enrollments).where(enrollments.c.id == enrollment_id).with_for_update()
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise LookupError(f"the tables know no enrollment {enrollment_id}")
+    return row
+
+
+async def schedule(
+    tx: AsyncConnection, row: Row[Any], step: int, due_at: datetime | None, now: datetime
+) -> None:
+    """Make sure that an email has its row, and change its time while it waits.
+
+    Args:
+        tx: A write transaction.
+        row: The enrollment's row.
+        step: The email's step.
+        due_at: When it is due, UTC; None: when its rep sends it.
+        now: UTC.
+    """
+    values = await new_message(tx, row, step, due_at, now)
+    if not await insert_new(tx, messages, values) and due_at is not None:
+        await tx.execute(
+            update(messages)
+            .where(
+                messages.c.enrollment_id == row.id,
+                messages.c.step == step,
+                messages.c.state == MessageState.SCHEDULED,
+            )
+            .values(due_at=due_at)
+        )
+
+
+async def new_message(
+    tx: AsyncConnection, row: Row[Any], step: int, due_at: datetime | None, now: datetime
+) -> dict[str, Any]:
+    """The values of a scheduled email's row."""
+    found = await tx.execute(select(reps.c.email).where(reps.c.id == row.rep_id))
+    plan = Plan.model_validate_json(row.plan)
+    return message_values(
+        enrollment_id=row.id,
+        step=step,
+        rep_id=row.rep_id,
+        rep_email=found.scalar_one(),
+        is_first=step == first_email(plan),
+        due_at=due_at,
+        now=now,
+    )
+
+
+def first_email(plan: Plan) -> int | None:
+    """The lowest-numbered email step: what `first_emails_per_day` counts."""
+    return next((step.number for step in plan.steps if step.kind == "email"), None)
+
+
+def message_values(
+    *,
+    enrollment_id: str,
+    step: int,
+    rep_id: str,
+    rep_email: str,
+    is_first: bool,
+    due_at: datetime | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """The values of a scheduled email's row, from what is known without the database."""
+    return {
+        "enrollment_id": enrollment_id,
+        "step": step,
+        "mailbox": rep_id,
+        "state": MessageState.SCHEDULED,
+        "due_at": due_at,
+        "first": is_first,
+        "message_id": message_id(enrollment_id, step, rep_email.rpartition("@")[2]),
+        "updated_at": now,
+    }
+
+
+async def message(tx: AsyncConnection, enrollment_id: str, step: int) -> Message | None:
+    """An email's row, locked where the database locks rows."""
+    found = await tx.execute(
+        select(messages)
+        .where(messages.c.enrollment_id == enrollment_id, messages.c.step == step)
+        .with_for_update()
+    )
+    return found.one_or_none()
+
+
+async def earlier(tx: AsyncConnection, enrollment_id: str, step: int) -> Sequence[Message]:
+    """The enrollment's emails before a step, in order."""
+    found = await tx.execute(
+        select(messages)
+        .where(messages.c.enrollment_id == enrollment_id, messages.c.step < step)
+        .order_by(messages.c.step)
+    )
+    return found.all()
+
+
+async def change(
+    tx: AsyncConnection, row: Message, now: datetime, state: MessageState, **values: Any
+) -> None:
+    """Put an email into a state; a reason goes with `why`, none clears it."""
+    why: Why | None = values.pop("why", None)
+    await tx.execute(
+        update(messages)
+        .where(messages.c.enrollment_id == row.enrollment_id, messages.c.step == row.step)
+        .values(
+            state=state,
+            why=why.model_dump(mode="json") if why else None,
+            updated_at=now,
+            **values,
+        )
+    )
+
+
+async def hand_over(
+    tx: AsyncConnection, row: Message, attempt: int, now: datetime, *, drop_place: bool = True
+) -> bool:
+    """Set the mark "handing over", directly before DATA.
+
+    Returns:
+        False where another attempt has superseded this one, or the mark is set already.
+    """
+    marked = await tx.execute(
+        update(messages)
+        .where(
+            messages.c.enrollment_id == row.enrollment_id,
+            messages.c.step == row.step,
+            messages.c.state == MessageState.SENDING,
+            messages.c.attempt == attempt,
+            messages.c.handing_over_at.is_(None),
+        )
+        .values(handing_over_at=now)
+    )
+    if marked.rowcount != 1:
+        return False
+    if drop_place:
+        await give_back(tx, row)
+    await tx.execute(insert(marks).values(_mark(row, now, attempt, handed_over=True)))
+    return True
+
+
+async def take_place(tx: AsyncConnection, row: Message, at: datetime) -> None:
+    """Note that the mailbox is taken for this email at an instant (UTC)."""
+    await give_back(tx, row)
+    await tx.execute(insert(marks).values(_mark(row, at, row.attempt, handed_over=False)))
+
+
+async def give_back(tx: AsyncConnection, row: Message) -> None:
+    """Free the place that an email has not used."""
+    await tx.execute(
+        delete(marks).where(
+            marks.c.enrollment_id == row.enrollment_id,
+            marks.c.step == row.step,
+            marks.c.handed_over.is_(False),
+        )
+    )
+
+
+async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:
+    """The instant (UTC) that is taken for an email."""
+    found = await tx.execute(
+        select(marks.c.at).where(
+            marks.c.enrollment_id == row.enrollment_id,
+            marks.c.step == row.step,
+            marks.c.handed_over.is_(False),
+        )
+    )
+    return found.scalars().first()
+
+
+async def marks_since(
+    tx: AsyncConnection, row: Message, since: datetime, *, only_handed_over: bool = False
+) -> Sequence[Row[Any]]:
+    """What counts against the mailbox's limits since an instant (UTC), ascending: at, first.
+
+    An email's own place does not count against itself.
+    """
+    wanted = select(marks.c.at, marks.c.first).where(
+        marks.c.mailbox == row.mailbox, marks.c.at > since
+    )
+    own = (marks.c.enrollment_id == row.enrollment_id) & (marks.c.step == row.step)
+    wanted = wanted.where(~own | marks.c.handed_over)
+    if only_handed_over:
+        wanted = wanted.where(marks.c.handed_over)
+    found = await tx.execute(wanted.order_by(marks.c.at))
+    return found.all()
+
+
+async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:
+    """Let one transaction at a time look for a place in a mailbox (SQLite: any writer)."""
+    await tx.execute(select(reps.c.id).where(reps.c.id == mailbox).with_for_update())
+
+
+async def forget_old_marks(tx: AsyncConnection, now: datetime, span: timedelta) -> None:
+    """Delete what no limit can count any more."""
+    await tx.execute(delete(marks).where(marks.c.at < now - span))
+
+
+def _mark(row: Message, at: datetime, attempt: int, *, handed_over: bool) -> dict[str, Any]:
+    return {
+        "mailbox": row.mailbox,
+        "at": at,
+        "handed_over": handed_over,
+        "first": row.first,
+        "enrollment_id": row.enrollment_id,
+        "step": row.step,
+        "attempt": attempt,
+    }
