@@ -245,12 +245,12 @@ def slot(plan: Plan, standing: Standing, step: PlannedStep) -> Slot:
     moved = standing.moved.get(step.number)
     if moved is not None:
         local = moved.astimezone(plan.zone)
-        return Slot(on, local.time().replace(fold=0), moved)
+        return Slot(on, local.time(), moved)
     if step.send is Send.CHOOSE and plan.chosen is not None:
         local = plan.chosen.astimezone(plan.zone)
         # Chosen with an offset it is that very instant, also where its clock time comes twice.
         at = plan.chosen if local.date() == on else resolve(on, local.time(), plan.zone)
-        return Slot(on, local.time().replace(fold=0), at)
+        return Slot(on, local.time(), at)
     clock = planned_clock(plan, standing, step)
     return Slot(on, clock, resolve(on, clock or MIDNIGHT, plan.zone))
 
@@ -385,12 +385,12 @@ def _clock_to_copy(
 ) -> time:
     """The clock time that later `same_time` emails copy from this one (R6)."""
     if step.is_task or how == "sent_by_rep":
-        return over_at.astimezone(plan.zone).time().replace(second=0, microsecond=0, fold=0)
+        return over_at.astimezone(plan.zone).time().replace(second=0, microsecond=0)
     own = slot(plan, standing, step)
     if own.clock is not None:
         return own.clock
     reached = max(standing.over_at or over_at, own.at)
-    return reached.astimezone(plan.zone).time().replace(fold=0)
+    return reached.astimezone(plan.zone).time()
 
 
 def move(standing: Standing, step: PlannedStep, at: datetime) -> Standing:

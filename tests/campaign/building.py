@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from drumbeat.campaign.calendar import Kind, Plan, PlannedStep
 from drumbeat.campaign.model import Send, Window
+from drumbeat.campaign.preview import preview
 
 NEW_YORK = "America/New_York"
 
@@ -54,3 +55,13 @@ def plan_of(
         kickoff=moment(kickoff, zone).astimezone(ZoneInfo("UTC")),
         chosen=moment(chosen, zone).astimezone(ZoneInfo("UTC")) if chosen else None,
     )
+
+
+NOTHING: dict[int, str] = {}
+
+
+def times(plan: Plan, done: dict[int, str] = NOTHING, rep_zone: str | None = None) -> list[str]:
+    """When each step is sent or opens, local; `done`: when tasks are over, local as well."""
+    moments = {step: moment(text, plan.zone.key) for step, text in done.items()}
+    shown = preview(plan, moments, ZoneInfo(rep_zone) if rep_zone else None)
+    return [step.at.isoformat(timespec="minutes") if step.at else "null" for step in shown]
