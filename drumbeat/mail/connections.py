@@ -27,7 +27,7 @@ class Deadlines:
     """How long a mail server may take; those of RFC 5321, section 4.5.3.2, bounded as a whole."""
 
     connect: timedelta = timedelta(seconds=30)
-    """For the connection and TLS, and once more for the greeting."""
+    """For the connection, TLS from the first byte, and the greeting."""
     command: timedelta = timedelta(minutes=5)
     """For the answer to one command before DATA."""
     preparing: timedelta = timedelta(minutes=10)

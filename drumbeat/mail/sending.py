@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from aiosmtplib.email import parse_address
+
 from drumbeat.mail.connections import (
     Connection,
     Connections,
@@ -76,16 +78,20 @@ class Mailer(Protocol):
         """Close what is kept open."""
 
 
-def _unsendable(envelope: Envelope) -> Words | None:
-    """Why no server could be told this envelope; SMTPUTF8 (RFC 6531) is not used."""
-    for address in (envelope.sender, *envelope.recipients):
-        if not address.isascii() or not address.isprintable() or not address.strip():
-            return Words(
-                Phase.MAIL,
-                "an address holds characters that cannot be sent: letters beyond ASCII or "
-                "control characters",
-            )
-    return None
+def _is_sendable(address: str) -> bool:
+    """Whether a server can be told this address as it stands; SMTPUTF8 (RFC 6531) is not used."""
+    try:
+        as_told = parse_address(address)
+    except ValueError:
+        return False
+    return as_told == address and "@" in address and address.isascii() and address.isprintable()
+
+
+_UNSENDABLE = Words(
+    Phase.MAIL,
+    "an address cannot be told to a mail server: it is to be the bare address, without letters "
+    "beyond ASCII, spaces or control characters",
+)
 
 
 class SmtpMailer:
@@ -133,8 +139,8 @@ class SmtpMailer:
         If the calling task is cancelled, the connection is dropped: before `handing_over` nothing
         was sent; from then on the email may have been accepted.
         """
-        if reason := _unsendable(envelope):
-            return Failed(reason)
+        if not all(map(_is_sendable, (envelope.sender, *envelope.recipients))):
+            return Failed(_UNSENDABLE)
         try:
             async with asyncio.timeout(self.deadlines.preparing.total_seconds()):
                 connection = await self._begin(mailbox, envelope)

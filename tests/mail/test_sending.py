@@ -211,7 +211,18 @@ async def test_an_email_goes_to_all_its_recipients_or_to_none(
     assert server.received == []
 
 
-@pytest.mark.parametrize("address", ["ü@example.org", "a\r\nRCPT TO:<b@example.org>", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ü@example.org",
+        "a\r\nRCPT TO:<b@example.org>",
+        "a@example.org> SIZE=1",
+        "Ada <ada@example.org>",
+        "ada\x00@example.org",
+        "ada",
+        "",
+    ],
+)
 async def test_an_address_that_cannot_be_sent_fails_before_connecting(
     server: ScriptedServer, mailer: SmtpMailer, address: str
 ) -> None:

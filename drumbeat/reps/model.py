@@ -1,4 +1,4 @@
-"""The reps and their mailboxes, read from the file that DRUMBEAT_REPS names (SPEC section 12)."""
+"""What a rep and a mailbox are, and how a rep is found (SPEC section 12)."""
 
 import hashlib
 import hmac
@@ -60,7 +60,7 @@ class Mailbox:
     password_env: str | None = None
     """The environment variable that holds the password."""
     password_file: Path | None = None
-    """The file that holds the password, absolute or relative to the working directory."""
+    """The file that holds the password; in the reps file, relative to that."""
     batch: Limit | None = DEFAULT_BATCH
     daily: int | None = DEFAULT_DAILY
     """Emails in any 24 hours."""
@@ -137,13 +137,30 @@ class Reps:
     """All reps, found by their address or their id."""
 
     def __init__(self, reps: Iterable[Rep], key: bytes) -> None:
-        self._by_address = {rep.email: rep for rep in reps}
+        """Take the reps of a reading without faults.
+
+        Args:
+            reps: No two of them with the same address.
+            key: The database's own key for ids, see `rep_id`.
+        """
         self._key = key
+        self._by_address = {rep.email: rep for rep in reps}
         self._by_id = {self.id_of(rep): rep for rep in self._by_address.values()}
 
     def __iter__(self) -> Iterator[Rep]:
         return iter(self._by_address.values())
 
+    def __len__(self) -> int:
+        return len(self._by_address)
+
     def id_of(self, rep: Rep) -> str:
         """The rep's opaque id, see `rep_id`."""
         return rep_id(self._key, rep.email)
+
+    def by_address(self, address: str) -> Rep | None:
+        """The rep with that address, whatever its case; None where there is none."""
+        return self._by_address.get(address.strip().lower())
+
+    def by_id(self, opaque: str) -> Rep | None:
+        """The rep with that id; None where the file names none."""
+        return self._by_id.get(opaque)
