@@ -182,14 +182,16 @@ def test_a_place_is_within_the_window_the_limits_and_the_days_at_once() -> None:
 
     friday = datetime(2026, 11, 27, 21, 59, 30, tzinfo=UTC)  # 16:59:30
     monday = datetime(2026, 11, 30, 14, tzinfo=UTC)  # 09:00
-    minute = [Limit(1, timedelta(minutes=1))]
-    assert place(friday, leave=leave, marks=[], limits=minute) == friday
-    assert place(friday, leave=leave, marks=[friday], limits=minute) == monday
+    two_minutes = [Limit(1, timedelta(minutes=2))]
+    assert place(friday, leave=leave, marks=[], limits=two_minutes) == friday
+    assert place(friday, leave=leave, marks=[friday], limits=two_minutes) == monday
     taken = [friday, monday]
-    assert place(friday, leave=leave, marks=taken, limits=minute) == monday + timedelta(minutes=1)
+    assert place(friday, leave=leave, marks=taken, limits=two_minutes) == monday + timedelta(
+        minutes=2
+    )
     first = FirstEmails(1, NEW_YORK, {date(2026, 11, 27): 1, date(2026, 11, 30): 1})
     assert place(
-        friday, leave=leave, marks=taken, limits=minute, first=first
+        friday, leave=leave, marks=taken, limits=two_minutes, first=first
     ) == monday + timedelta(days=1)
 
 
