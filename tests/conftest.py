@@ -6,10 +6,13 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from drumbeat.store.engine import Store, migrate, open_store
+from drumbeat.store.schema import metadata
 from drumbeat.temporal.client import connect
 from tests.postgres import Cluster, running_cluster
 from tests.temporal_server import TemporalServer, running_server
@@ -25,6 +28,41 @@ def postgres_cluster() -> Iterator[Cluster]:
 def postgres_url(postgres_cluster: Cluster) -> str:
     """An empty database, shared by the session, as `DRUMBEAT_DATABASE_URL` names one."""
     return postgres_cluster.url(postgres_cluster.create_database("drumbeat"))
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[Store]:
+    """An open SQLite database with the tables of now, empty but for the key of ids."""
+    url = f"sqlite:///{tmp_path / 'drumbeat.db'}"
+    await migrate(url)
+    store = await open_store(url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An open database with the tables of now, empty but for the key of ids; on both kinds."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'drumbeat.db'}"
+        await migrate(url)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        await migrate(url)
+        await _empty(url)
+    opened = await open_store(url)
+    yield opened
+    await opened.close()
+
+
+async def _empty(url: str) -> None:
+    """Delete all rows: quicker than to make a new database for every test."""
+    store = await open_store(url)
+    async with store.write() as tx:
+        for table in reversed(metadata.sorted_tables):
+            if table.name != "keys":
+                await tx.execute(table.delete())
+    await store.close()
 
 
 @pytest.fixture(scope="session")

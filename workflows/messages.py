@@ -7,9 +7,9 @@ Fields are only ever added, with a default; none is renamed.
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from activities.enrollments import Entry
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.model import Frozen, OnReply, Priority
+from drumbeat.campaign.record import Entry
 from drumbeat.campaign.states import HoldKind, Outcome, State, Why
 
 WORKFLOW_TYPE = "CampaignWorkflow"

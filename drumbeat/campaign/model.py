@@ -1,4 +1,4 @@
-"""What a campaign is: settings, and days with steps, as read from a campaign file (SPEC section 2)."""
+"""What a campaign is: settings, and days with steps, as a campaign file has them (section 2)."""
 
 import hashlib
 from datetime import date, time

@@ -12,7 +12,8 @@ from html import escape
 
 from drumbeat.campaign.model import Attachment
 from drumbeat.campaign.templates import Body, append_html, clean_subject
-from drumbeat.mail.headers import POLICY, BadHeader, address, message_id
+from drumbeat.campaign.threads import message_id
+from drumbeat.mail.headers import POLICY, BadHeader, address
 from drumbeat.mail.quoting import Quote, clean_draft, quote
 
 __all__ = [

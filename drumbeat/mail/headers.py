@@ -1,6 +1,5 @@
 """Headers that survive the way: how they fold, and what may stand in them (SPEC section 4)."""
 
-import hashlib
 import re
 from base64 import b64encode
 from email.errors import MessageError
@@ -101,12 +100,12 @@ def _addresses(addresses: tuple[Address, ...]) -> list[str]:
 
 
 def _phrase(name: str) -> list[str]:
-    words = _words(name)
-    if words[0].startswith("=?utf-8?b?") or _ATOMS.fullmatch(name):
-        return words
-    # One word: a folded quoted string is read differently by different programs.
-    quoted = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
-    return [quoted] if len(quoted) < _LINE - 10 else _encoded(name)
+    if not name.isascii() or "=?" in name:
+        return _encoded(name)
+    if _ATOMS.fullmatch(name):
+        return name.split()
+    # One word, never folded: programs differ in how they read a folded quoted string.
+    return ['"' + re.sub(r'(["\\])', r"\\\1", name) + '"']
 
 
 def clean_name(name: str) -> str:
@@ -127,13 +126,3 @@ def address(name: str, addr_spec: str) -> Address:
         return Address(display_name=clean_name(name), addr_spec=addr_spec)
     except (MessageError, ValueError, IndexError) as error:
         raise BadHeader("an email address must look like name@example.com") from error
-
-
-def message_id(enrollment_id: str, step: int, domain: str) -> str:
-    """Return the Message-ID of a step's email: the same one for every attempt.
-
-    >>> message_id("0123456789abcdef", 1, "example.com")
-    '<b551ec5b755b345046e0bccbd9260339@example.com>'
-    """
-    digest = hashlib.sha256(f"{enrollment_id}/{step}".encode()).hexdigest()
-    return f"<{digest[:32]}@{domain}>"

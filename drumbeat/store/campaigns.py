@@ -39,7 +39,16 @@ async def save(
     await insert_new(
         tx,
         campaign_versions,
-        {"version": version, "slug": campaign.slug, "content": content, "created_at": now},
+        {
+            "version": version,
+            "slug": campaign.slug,
+            "content": content,
+            "created_at": now,
+            "used_at": now,
+        },
+    )
+    await tx.execute(
+        update(campaign_versions).where(campaign_versions.c.version == version).values(used_at=now)
     )
     for sha256, data in attachments.items():
         await insert_new(tx, blobs, {"sha256": sha256, "data": data})
@@ -95,3 +104,15 @@ async def every(tx: AsyncConnection) -> Sequence[Row[Any]]:
 async def archive(tx: AsyncConnection, slug: str, at: datetime | None) -> None:
     """Take a campaign out of use for new people; None brings it back."""
     await tx.execute(update(campaigns).where(campaigns.c.slug == slug).values(archived_at=at))
+
+
+async def newest(tx: AsyncConnection, slug: str) -> Campaign | None:
+    """The version that was used last; None: there is no such campaign."""
+    wanted = (
+        select(campaign_versions.c.version)
+        .where(campaign_versions.c.slug == slug)
+        .order_by(campaign_versions.c.used_at.desc())
+        .limit(1)
+    )
+    version = (await tx.execute(wanted)).scalar_one_or_none()
+    return None if version is None else await load(tx, version)

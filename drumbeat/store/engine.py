@@ -1,182 +1,305 @@
-"""Opens the database: SQLite or PostgreSQL, read and write transactions, and its clock."""
+"""Transactions on the database: SQLite in a file, or PostgreSQL.
+
+On SQLite one transaction at a time writes. It takes the lock at its beginning (`BEGIN IMMEDIATE`),
+so that none fails half-way because another has written meanwhile. The tasks of one process queue
+for their turn in order; another process's turn is waited for by SQLite itself.
+"""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, event, func, select
+from sqlalchemy import URL, Table, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from drumbeat.store import migrations
+from drumbeat.store import versions
+from drumbeat.store.errors import (
+    DatabaseTooNew,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+    StoreError,
+)
 
-BUSY_TIMEOUT = 60_000
-"""Milliseconds that SQLite waits for another process's write."""
-POOL_TIMEOUT = 600
-"""Seconds that a caller waits for its turn; within a process writes to SQLite queue up."""
+__all__ = [
+    "Clock",
+    "DatabaseTooNew",
+    "DatabaseTooOld",
+    "DatabaseUnreachable",
+    "Store",
+    "StoreError",
+    "database_url",
+    "insert_new",
+    "inserting",
+    "migrate",
+    "open_store",
+]
 
 Clock = Callable[[], datetime]
+"""Gives an aware datetime."""
 
-
-class StoreError(Exception):
-    """The database cannot be used; the text is one clear line."""
-
-
-class DatabaseUnreachable(StoreError):
-    """The database does not answer, or is not what its URL says."""
+BUSY_TIMEOUT = 60_000
+"""Milliseconds that SQLite waits for another process's transaction: they are short."""
+READERS = 5
+POSTGRES_CONNECTIONS = 10
 
 
 class Store:
-    """The database. Functions of `drumbeat.store` work inside its transactions."""
+    """The database of one process. Made by `open_store`."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, clock: Clock | None) -> None:
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, url: URL, clock: Clock | None = None) -> None:
+        self._url = url
         self._clock = clock
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether one process at a time writes, and the machine's clock counts."""
-        return self._writer.dialect.name == "sqlite"
+        self._turn: AbstractAsyncContextManager[None]
+        if is_sqlite(url):
+            self._turn = asyncio.Lock()
+            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", connections=1)
+            self._reader = _sqlite_engine(url, "BEGIN", connections=READERS)
+        else:
+            self._turn = nullcontext()
+            self._writer = _postgres_engine(url)
+            # The same snapshot for every query of a transaction, as on SQLite.
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may write; committed at its end, rolled back on an exception.
+        """A transaction that may write: committed at the end of the block, or undone by an error.
 
-        On SQLite it takes the database's one write lock at once, so that what it reads stays true.
+        Never wait for anything but the database inside.
+
+        Raises:
+            StoreError: The database cannot be reached, or cannot take it.
         """
-        async with self._writer.begin() as tx:
+        async with self._turn, _transaction(self._writer) as tx:
             yield tx
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads, and sees one state of the database."""
-        async with self._reader.begin() as tx:
+        """A transaction that sees one state of the database and cannot change it.
+
+        Raises:
+            StoreError: The database cannot be reached.
+        """
+        async with _transaction(self._reader) as tx:
             yield tx
 
     async def now(self, tx: AsyncConnection) -> datetime:
-        """Now, UTC: the database server's clock, on SQLite the machine's; a test's where given."""
+        """This moment, UTC: by the server's clock on PostgreSQL, on SQLite by the machine's."""
         if self._clock is not None:
             return self._clock().astimezone(UTC)
-        if self.is_sqlite:
+        if is_sqlite(self._url):
             return datetime.now(UTC)
-        found = await tx.execute(select(func.clock_timestamp()))
-        at: datetime = found.scalar_one()
-        return at.astimezone(UTC)
+        # Not now(), which is the start of the transaction: it may have waited for a lock since.
+        moment: datetime = (await tx.execute(select(func.clock_timestamp()))).scalar_one()
+        return moment.astimezone(UTC)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Give all connections back."""
         await self._writer.dispose()
-        if self._reader is not self._writer:
-            await self._reader.dispose()
+        await self._reader.dispose()
 
 
 async def open_store(url: str, clock: Clock | None = None) -> Store:
-    """Open a database whose schema is up to date (`migrate`).
+    """Open a database that has been migrated.
 
     Args:
-        url: Such as `sqlite:///var/drumbeat.db` or `postgresql://user@host/name`.
-        clock: A test's clock in place of the database's.
+        url: `sqlite:///PATH` or `postgresql://…`, also with the names of their drivers.
+        clock: What `Store.now` asks instead of the database's own clock.
 
     Raises:
-        StoreError: It cannot be opened.
+        DatabaseUnreachable: It does not answer, or the file is not there.
+        DatabaseTooNew: A newer Drumbeat has changed it.
+        DatabaseTooOld: It is empty, or lacks a migration.
+        StoreError: The URL cannot be used.
     """
-    parsed = database_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        asynchronous = parsed.set(drivername="sqlite+aiosqlite")
-        writer = _sqlite(asynchronous, begin="BEGIN IMMEDIATE", connections=1)
-        store = Store(writer, _sqlite(asynchronous, begin="BEGIN", connections=4), clock)
-    else:
-        engine = create_async_engine(
-            parsed, pool_size=10, max_overflow=10, pool_timeout=POOL_TIMEOUT, pool_pre_ping=True
-        )
-        store = Store(engine, engine, clock)
+    address = database_url(url)
+    if is_sqlite(address) and not os.path.exists(str(address.database)):  # noqa: ASYNC240 (quick)
+        # SQLite would make an empty file.
+        raise DatabaseTooOld(versions.too_old(where(address)))
+    store = Store(address, clock)
     try:
         async with store.read() as tx:
-            await tx.execute(select(1))
-    except (DBAPIError, OSError) as error:
+            found = await tx.run_sync(versions.current)
+        versions.check(found, where(address))
+    except BaseException:
         await store.close()
-        raise unreachable(parsed, error) from error
+        raise
     return store
 
 
 async def migrate(url: str) -> None:
-    """Bring the schema up to date; any number of processes may do so at once.
+    """Bring a database up to this version's tables; an empty one gets them all.
+
+    Several processes may do so at once: one works, the others find it done.
 
     Raises:
-        StoreError: The database cannot be reached, or a newer Drumbeat has changed it.
+        StoreError: As `open_store`, but for DatabaseTooOld.
     """
-    parsed = database_url(url)
-    try:
-        await asyncio.to_thread(migrations.upgrade, parsed)
-    except (DBAPIError, OSError) as error:
-        raise unreachable(parsed, error) from error
-    except migrations.TooNew as error:
-        raise StoreError(str(error)) from error
+    from drumbeat.store.migrate import upgrade  # Alembic costs 0.2 s: only who migrates pays
+
+    address = database_url(url)
+    await asyncio.to_thread(upgrade, address)
 
 
-def database_url(text: str) -> URL:
-    """The URL with its synchronous driver filled in.
+def database_url(url: str) -> URL:
+    """The database's URL with the drivers that Drumbeat uses.
 
     Raises:
-        StoreError: It names no database that Drumbeat works with.
+        StoreError: It names another kind of database, or cannot be read.
     """
     try:
-        url = make_url(text)
-        backend = url.get_backend_name()
-    except ArgumentError:
-        backend = ""
-    if backend == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        return url.set(drivername="sqlite")
-    if backend in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            "DRUMBEAT_DATABASE_URL cannot be read: it must look like sqlite:///PATH or "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    if parsed.drivername in ("sqlite", "sqlite+aiosqlite"):
+        if parsed.database in (None, "", ":memory:"):
+            raise StoreError("DRUMBEAT_DATABASE_URL names no file: write sqlite:///PATH")
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
     raise StoreError(
-        "DRUMBEAT_DATABASE_URL names no database that can be used: "
-        "sqlite:///FILE or postgresql://USER@HOST/NAME is wanted"
+        f"DRUMBEAT_DATABASE_URL begins with {parsed.drivername}://, which Drumbeat does not know: "
+        "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )
 
 
-def unreachable(url: URL, error: Exception) -> DatabaseUnreachable:
-    """One line on a database that does not answer; no password in it."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    said = " ".join(str(cause).split())
-    return DatabaseUnreachable(f"the database {url.render_as_string()} cannot be used: {said}")
+def is_sqlite(url: URL) -> bool:
+    """Whether the database is a file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def where(url: URL) -> str:
+    """The database as an error names it: without user and password.
+
+    >>> where(make_url("postgresql://drum:secret@db.example:5432/beat"))
+    'database beat at db.example:5432'
+    """
+    if is_sqlite(url):
+        return f"database {url.database}"
+    at = f"{url.host or 'the local socket'}{f':{url.port}' if url.port else ''}"
+    return f"database {url.database or 'without a name'} at {at}"
+
+
+def unreachable(url: URL, error: BaseException) -> DatabaseUnreachable:
+    """The one line for a database to which no connection can be made."""
+    reason = str(getattr(error, "orig", None) or error).strip()
+    # psycopg's words go over several lines; none of them repeats the password.
+    reason = reason.splitlines()[0] if reason else type(error).__name__
+    return DatabaseUnreachable(
+        f"the {where(url)} cannot be reached ({reason}): check DRUMBEAT_DATABASE_URL"
+    )
+
+
+def inserting(tx: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows `ON CONFLICT`, which each database spells in its own module."""
+    if tx.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 async def insert_new(tx: AsyncConnection, table: Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one with the same key stands there; whether it was new."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    added = await tx.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
-    return added.rowcount == 1
+    """Insert a row unless one with the same key is there.
+
+    Returns:
+        Whether the row is new.
+    """
+    statement = inserting(tx, table).values(dict(values)).on_conflict_do_nothing()
+    # `rowcount` of an INSERT is not kept by every driver; what it returns is.
+    return (await tx.execute(statement.returning(*table.primary_key))).first() is not None
 
 
-def _sqlite(url: URL, *, begin: str, connections: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url, pool_size=connections, max_overflow=0, pool_timeout=POOL_TIMEOUT
-    )
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    try:
+        tx = await engine.connect()
+    except (DBAPIError, OSError) as error:
+        raise refusal(engine.url, error) or unreachable(engine.url, error) from error
+    try:
+        async with tx:
+            await tx.begin()
+            yield tx
+            await tx.commit()
+    except DBAPIError as error:
+        refused = refusal(engine.url, error)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+def refusal(url: URL, error: BaseException) -> StoreError | None:
+    """The line for what the database cannot do now; None: the statement itself was wrong."""
+    if not isinstance(error, DBAPIError):
+        return None
+    if error.connection_invalidated:
+        return unreachable(url, error)
+    if is_sqlite(url):
+        code = getattr(error.orig, "sqlite_errorname", "")
+        for name, advice in _SQLITE_REFUSALS.items():
+            if code.startswith(name):
+                return StoreError(f"the {where(url)} {advice}")
+    return None
+
+
+_SQLITE_REFUSALS = {
+    "SQLITE_BUSY": "is locked by another program for a minute: end it",
+    "SQLITE_FULL": "cannot grow: the disk is full",
+    "SQLITE_READONLY": "cannot be written: check the file's permissions and its folder's",
+    "SQLITE_CORRUPT": "is damaged: restore it from a backup",
+    "SQLITE_NOTADB": "is not a SQLite database: check DRUMBEAT_DATABASE_URL",
+    "SQLITE_IOERR": "cannot be read or written: check the disk",
+    "SQLITE_CANTOPEN": "cannot be opened: check the folder and its permissions",
+}
+
+
+def _sqlite_engine(url: URL, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=120)
 
     @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        # Without this the driver begins transactions itself, too late and deferred.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT}",
-            "journal_mode=WAL",
-            "synchronous=FULL",  # a mark that is committed survives a power cut
-            "foreign_keys=ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins no transaction by itself
+        set_pragmas(connection)
+        if begin == "BEGIN":
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA query_only = ON")
+            cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def begin_now(connection: Any) -> None:
+    def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def set_pragmas(connection: DBAPIConnection) -> None:
+    """Prepare a connection to SQLite: readers never wait, what is committed is on the disk."""
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=POSTGRES_CONNECTIONS,
+        pool_pre_ping=True,  # a server that was restarted costs nobody an error
+        connect_args={"connect_timeout": 10, "application_name": "drumbeat"},
+    )

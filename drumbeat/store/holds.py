@@ -43,9 +43,7 @@ async def find(tx: AsyncConnection, hold_id: str) -> Row[Any] | None:
     return (await tx.execute(select(holds).where(holds.c.id == hold_id))).one_or_none()
 
 
-async def mark_released(
-    tx: AsyncConnection, hold_id: str, who: str | None, now: datetime
-) -> bool:
+async def mark_released(tx: AsyncConnection, hold_id: str, who: str | None, now: datetime) -> bool:
     """Lift a hold; whether it was set until now."""
     done = await tx.execute(
         update(holds)
@@ -55,9 +53,7 @@ async def mark_released(
     return done.rowcount == 1
 
 
-async def active(
-    tx: AsyncConnection, enrollment: Row[Any], now: datetime
-) -> Sequence[Row[Any]]:
+async def active(tx: AsyncConnection, enrollment: Row[Any], now: datetime) -> Sequence[Row[Any]]:
     """The holds that an enrollment stands under: person, campaign, rep, mailbox, out of office."""
     row = enrollment
     wanted = select(holds).where(
@@ -68,9 +64,7 @@ async def active(
                 holds.c.target.in_((row.person_id, row.id)),
             ),
             and_(holds.c.kind == HoldKind.CAMPAIGN, holds.c.target == row.campaign),
-            and_(
-                holds.c.kind.in_((HoldKind.REP, HoldKind.MAILBOX)), holds.c.target == row.rep_id
-            ),
+            and_(holds.c.kind.in_((HoldKind.REP, HoldKind.MAILBOX)), holds.c.target == row.rep_id),
         ),
     )
     return (await tx.execute(wanted.order_by(_ORDER, holds.c.set_at))).all()

@@ -213,7 +213,8 @@ async def marks_since(
     if only_handed_over:
         wanted = wanted.where(marks.c.handed_over)
     found = await tx.execute(wanted.order_by(marks.c.at))
-    return found.all()
+    rows: Sequence[Row[Any]] = found.all()
+    return rows
 
 
 async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:

@@ -1,10 +1,10 @@
-"""What workflows must be told, written together with what it follows from, delivered until confirmed."""
+"""What workflows must be told: noted with what it follows from, delivered until confirmed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -75,9 +75,7 @@ async def waiting(tx: AsyncConnection, now: datetime, limit: int) -> Sequence[Ro
     return (await tx.execute(wanted)).all()
 
 
-async def claim(
-    tx: AsyncConnection, ids: Sequence[int], until: datetime
-) -> None:
+async def claim(tx: AsyncConnection, ids: Sequence[int], until: datetime) -> None:
     """Keep other workers away from rows until a moment; each is counted as a try."""
     await tx.execute(
         update(outbox)

@@ -58,6 +58,10 @@ def _id(name: str = "id", **kwargs: Any) -> Column[str]:
     return Column(name, String(64), **kwargs)
 
 
+Json = JSON(none_as_null=True)
+"""None is stored as NULL, not as the text `null`: so `IS NULL` finds it."""
+
+
 keys = Table(
     "keys",
     metadata,
@@ -83,6 +87,7 @@ campaign_versions = Table(
     Column("slug", ForeignKey("campaigns.slug"), nullable=False, index=True),
     Column("content", Text, nullable=False),  # Campaign as JSON, byte for byte what was hashed
     Column("created_at", Moment, nullable=False),
+    Column("used_at", Moment, nullable=False),  # when it was saved last: the latest is the newest
 )
 
 blobs = Table(
@@ -99,7 +104,7 @@ people = Table(
     _id(primary_key=True),
     Column("email", String(320), nullable=False, unique=True),  # normalised
     Column("external_id", Text),
-    Column("fields", JSON, nullable=False),  # token -> text; only the filled ones
+    Column("fields", Json, nullable=False),  # token -> text; only the filled ones
     Column("timezone", String(64)),
     Column("revision", Integer, nullable=False),  # grows with every change of the fields
     Column("created_at", Moment, nullable=False),
@@ -121,7 +126,7 @@ mailboxes = Table(
     "mailboxes",
     metadata,
     _id("rep_id", primary_key=True),
-    Column("troubles_running", Integer, nullable=False, server_default="0"),
+    Column("troubled_people", Json, nullable=False),  # ids, since the last success
     Column("bounces_running", Integer, nullable=False, server_default="0"),
     Column("last_trouble", Text),  # the server's words
     Column("proved_at", Moment),
@@ -145,9 +150,9 @@ enrollments = Table(
     Column("state", String(16), nullable=False),
     Column("outcome", String(20)),
     Column("step", Integer),
-    Column("why", JSON),  # states.Why
+    Column("why", Json),  # states.Why
     Column("next_at", Moment),
-    Column("end_asked", JSON),  # {outcome, reason_id, who}: read by the send guard at once
+    Column("end_asked", Json),  # {outcome, reason_id, who}: read by the send guard at once
     Column("replied_at", Moment),
     Column("bounced_at", Moment),
     Column("ended_at", Moment),
@@ -170,7 +175,7 @@ messages = Table(
     Column("step", Integer, primary_key=True, autoincrement=False),
     Column("mailbox", ForeignKey("reps.id"), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("why", JSON),  # states.Why: what it waits for, or why it did not leave
+    Column("why", Json),  # states.Why: what it waits for, or why it did not leave
     Column("due_at", Moment),
     Column("first", Boolean, nullable=False),  # the enrollment's lowest-numbered email
     Column("message_id", Text, nullable=False),
@@ -180,13 +185,13 @@ messages = Table(
     Column("tried_for", Integer, nullable=False, server_default="0"),  # seconds it could leave in
     Column("draft_id", String(64)),
     Column("subject", Text),
-    Column("rendering", JSON),  # templates.Body before any edit: what a follow-up appends
-    Column("quote", JSON),  # composing.Quote that was appended to it
+    Column("rendering", Json),  # templates.Body before any edit: what a follow-up appends
+    Column("quote", Json),  # composing.Quote that was appended to it
     Column("in_reply_to", Text),
-    Column("refs", JSON),  # References, oldest first
+    Column("refs", Json),  # References, oldest first
     Column("stored", LargeBinary),  # the bytes, attachments left out
     Column("sha256", String(64)),  # of the whole
-    Column("attachments", JSON),  # hashes, in order
+    Column("attachments", Json),  # hashes, in order
     Column("sent_at", Moment),
     Column("elsewhere", Boolean, nullable=False, server_default=text("false")),
     Column("bounced", String(8)),  # hard, soft
@@ -229,7 +234,7 @@ tasks = Table(
     Column("status", String(16), nullable=False),
     Column("send_at", Moment),
     Column("draft_id", String(64)),
-    Column("trouble", JSON),  # states.Why: why its email did not leave
+    Column("trouble", Json),  # states.Why: why its email did not leave
     Column("opened_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String(64)),
@@ -247,8 +252,8 @@ drafts = Table(
     Column("step", Integer, nullable=False),
     Column("subject", Text, nullable=False),
     Column("html", Text, nullable=False),
-    Column("cc", JSON, nullable=False),
-    Column("rendering", JSON, nullable=False),  # templates.Body before the edit
+    Column("cc", Json, nullable=False),
+    Column("rendering", Json, nullable=False),  # templates.Body before the edit
     Column("who", String(64), nullable=False),
     Column("at", Moment, nullable=False),
 )
@@ -278,7 +283,7 @@ events = Table(
     Column("what", String(32), nullable=False),
     Column("step", Integer),
     Column("who", String(64)),
-    Column("detail", JSON, nullable=False),
+    Column("detail", Json, nullable=False),
     UniqueConstraint("enrollment_id", "key"),
 )
 
@@ -311,6 +316,14 @@ suppressions = Table(
     Column("lifted_at", Moment),
     Column("lifted_by", String(64)),
     Column("lifted_why", Text),
+    Index(
+        "uq_suppressions_active",
+        "kind",
+        "value",
+        unique=True,
+        sqlite_where=text("lifted_at IS NULL"),
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
 )
 
 outbox = Table(
@@ -320,7 +333,7 @@ outbox = Table(
     Column("key", String(200), nullable=False, unique=True),
     Column("enrollment_id", ForeignKey("enrollments.id"), nullable=False, index=True),
     Column("kind", String(32), nullable=False),  # start, or the name of a signal or an update
-    Column("payload", JSON, nullable=False),
+    Column("payload", Json, nullable=False),  # the message; `enrollment_id` is added on delivery
     Column("not_before", Moment, nullable=False),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("delivered_at", Moment),

@@ -3,7 +3,7 @@ import doctest
 import pytest
 
 from drumbeat.campaign import threads
-from drumbeat.campaign.threads import EarlierEmail, Left, Thread, reply_subject, thread
+from drumbeat.campaign.threads import EarlierEmail, Left, Thread, message_id, reply_subject, thread
 
 
 def sent(
@@ -120,3 +120,11 @@ def test_impossible_chains_are_refused() -> None:
         thread(1, follow_up=False, template_subject=None, earlier=[])
     with pytest.raises(ValueError, match="Message-ID"):
         EarlierEmail(1, False, "Hello", Left.SENT)
+
+
+def test_a_message_id_depends_on_enrollment_and_step_alone() -> None:
+    first = message_id("0123456789abcdef", 1, "example.com")
+    assert first == message_id("0123456789abcdef", 1, "example.com")
+    assert len({first, message_id("0123456789abcdef", 2, "example.com")}) == 2
+    assert message_id("a", 11, "x") != message_id("a1", 1, "x")
+    assert len(first) == len("<@example.com>") + 32

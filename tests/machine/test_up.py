@@ -19,7 +19,7 @@ from tests.machine.test_parts import is_alive
 from tests.temporal_server import built
 from tests.waiting import until
 
-KEPT = ("PATH", "HOME", "XDG_CACHE_HOME", "PYTHONPATH")
+KEPT = ("PATH", "HOME", "XDG_CACHE_HOME")
 """Of this session's environment; whatever else is set must not reach the `up` of a test."""
 
 

@@ -1,4 +1,4 @@
-"""Run by Alembic: migrates over the connection that it is given, in its caller's transaction."""
+"""What Alembic runs: the migrations, on the connection that `drumbeat.store.migrate` has opened."""
 
 from alembic import context
 
@@ -7,7 +7,6 @@ from drumbeat.store.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    render_as_batch=True,
-    transactional_ddl=False,
+    render_as_batch=True,  # SQLite changes a table only by replacing it
 )
 context.run_migrations()

@@ -1,21 +1,20 @@
-"""The first schema."""
+"""Every table of the first version."""
+
+import secrets
 
 import sqlalchemy as sa
 from alembic import op
 
-from drumbeat.store.schema import Moment
-
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
+    """Create the tables, and the key from which opaque ids are made."""
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("at", Moment(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("who", sa.String(length=64), nullable=True),
         sa.Column("action", sa.String(length=32), nullable=False),
         sa.Column("target", sa.String(length=100), nullable=False),
@@ -33,8 +32,8 @@ def upgrade() -> None:
         sa.Column("slug", sa.String(length=100), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("category", sa.Text(), nullable=True),
-        sa.Column("created_at", Moment(), nullable=False),
-        sa.Column("archived_at", Moment(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("slug", name=op.f("pk_campaigns")),
     )
     op.create_table(
@@ -42,17 +41,15 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("target", sa.String(length=100), nullable=False),
-        sa.Column("until", Moment(), nullable=True),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("who", sa.String(length=64), nullable=True),
-        sa.Column("set_at", Moment(), nullable=False),
-        sa.Column("released_at", Moment(), nullable=True),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_by", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_holds")),
     )
-    with op.batch_alter_table("holds", schema=None) as batch_op:
-        batch_op.create_index("ix_holds_target", ["kind", "target"], unique=False)
-
+    op.create_index("ix_holds_target", "holds", ["kind", "target"], unique=False)
     op.create_table(
         "keys",
         sa.Column("name", sa.String(length=32), nullable=False),
@@ -62,10 +59,10 @@ def upgrade() -> None:
     op.create_table(
         "mailboxes",
         sa.Column("rep_id", sa.String(length=64), nullable=False),
-        sa.Column("troubles_running", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("troubled_people", sa.JSON(), nullable=False),
         sa.Column("bounces_running", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_trouble", sa.Text(), nullable=True),
-        sa.Column("proved_at", Moment(), nullable=True),
+        sa.Column("proved_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("rep_id", name=op.f("pk_mailboxes")),
     )
     op.create_table(
@@ -76,8 +73,8 @@ def upgrade() -> None:
         sa.Column("fields", sa.JSON(), nullable=False),
         sa.Column("timezone", sa.String(length=64), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
-        sa.Column("updated_at", Moment(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
         sa.UniqueConstraint("email", name=op.f("uq_people_email")),
     )
@@ -87,7 +84,7 @@ def upgrade() -> None:
         sa.Column("email", sa.String(length=320), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("timezone", sa.String(length=64), nullable=True),
-        sa.Column("updated_at", Moment(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reps")),
         sa.UniqueConstraint("email", name=op.f("uq_reps_email")),
     )
@@ -99,21 +96,27 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("who", sa.String(length=64), nullable=True),
-        sa.Column("at", Moment(), nullable=False),
-        sa.Column("lifted_at", Moment(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lifted_by", sa.String(length=64), nullable=True),
         sa.Column("lifted_why", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_suppressions")),
     )
-    with op.batch_alter_table("suppressions", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_suppressions_value"), ["value"], unique=False)
-
+    op.create_index(op.f("ix_suppressions_value"), "suppressions", ["value"], unique=False)
+    op.create_index(
+        "uq_suppressions_active",
+        "suppressions",
+        ["kind", "value"],
+        unique=True,
+        sqlite_where=sa.text("lifted_at IS NULL"),
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
     op.create_table(
         "texts",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("who", sa.String(length=64), nullable=True),
-        sa.Column("at", Moment(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_texts")),
     )
     op.create_table(
@@ -121,20 +124,19 @@ def upgrade() -> None:
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("slug", sa.String(length=100), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["slug"], ["campaigns.slug"], name=op.f("fk_campaign_versions_slug")
         ),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_campaign_versions")),
     )
-    with op.batch_alter_table("campaign_versions", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_campaign_versions_slug"), ["slug"], unique=False)
-
+    op.create_index(op.f("ix_campaign_versions_slug"), "campaign_versions", ["slug"], unique=False)
     op.create_table(
         "marks",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("mailbox", sa.String(length=64), nullable=False),
-        sa.Column("at", Moment(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("handed_over", sa.Boolean(), nullable=False),
         sa.Column("first", sa.Boolean(), nullable=False),
         sa.Column("enrollment_id", sa.String(length=64), nullable=False),
@@ -143,12 +145,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["mailbox"], ["reps.id"], name=op.f("fk_marks_mailbox")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_marks")),
     )
-    with op.batch_alter_table("marks", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_marks_enrollment_id_step", ["enrollment_id", "step"], unique=False
-        )
-        batch_op.create_index("ix_marks_mailbox_at", ["mailbox", "at"], unique=False)
-
+    op.create_index("ix_marks_enrollment_id_step", "marks", ["enrollment_id", "step"], unique=False)
+    op.create_index("ix_marks_mailbox_at", "marks", ["mailbox", "at"], unique=False)
     op.create_table(
         "enrollments",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -160,18 +158,18 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
         sa.Column("standing", sa.Text(), nullable=False),
-        sa.Column("kickoff", Moment(), nullable=False),
-        sa.Column("started_at", Moment(), nullable=True),
+        sa.Column("kickoff", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("outcome", sa.String(length=20), nullable=True),
         sa.Column("step", sa.Integer(), nullable=True),
         sa.Column("why", sa.JSON(), nullable=True),
-        sa.Column("next_at", Moment(), nullable=True),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_asked", sa.JSON(), nullable=True),
-        sa.Column("replied_at", Moment(), nullable=True),
-        sa.Column("bounced_at", Moment(), nullable=True),
-        sa.Column("ended_at", Moment(), nullable=True),
+        sa.Column("replied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bounced_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["campaign"], ["campaigns.slug"], name=op.f("fk_enrollments_campaign")
         ),
@@ -187,21 +185,22 @@ def upgrade() -> None:
             "campaign", "person_id", "round", name=op.f("uq_enrollments_campaign_person_id_round")
         ),
     )
-    with op.batch_alter_table("enrollments", schema=None) as batch_op:
-        batch_op.create_index("ix_enrollments_campaign_state", ["campaign", "state"], unique=False)
-        batch_op.create_index(batch_op.f("ix_enrollments_person_id"), ["person_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_enrollments_rep_id"), ["rep_id"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_enrollments_workflow_id"), ["workflow_id"], unique=False
-        )
-        batch_op.create_index(
-            "uq_enrollments_running",
-            ["campaign", "person_id"],
-            unique=True,
-            sqlite_where=sa.text("ended_at IS NULL"),
-            postgresql_where=sa.text("ended_at IS NULL"),
-        )
-
+    op.create_index(
+        "ix_enrollments_campaign_state", "enrollments", ["campaign", "state"], unique=False
+    )
+    op.create_index(op.f("ix_enrollments_person_id"), "enrollments", ["person_id"], unique=False)
+    op.create_index(op.f("ix_enrollments_rep_id"), "enrollments", ["rep_id"], unique=False)
+    op.create_index(
+        op.f("ix_enrollments_workflow_id"), "enrollments", ["workflow_id"], unique=False
+    )
+    op.create_index(
+        "uq_enrollments_running",
+        "enrollments",
+        ["campaign", "person_id"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_table(
         "drafts",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -212,7 +211,7 @@ def upgrade() -> None:
         sa.Column("cc", sa.JSON(), nullable=False),
         sa.Column("rendering", sa.JSON(), nullable=False),
         sa.Column("who", sa.String(length=64), nullable=False),
-        sa.Column("at", Moment(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["enrollment_id"], ["enrollments.id"], name=op.f("fk_drafts_enrollment_id")
         ),
@@ -225,7 +224,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("person_id", sa.String(length=64), nullable=False),
         sa.Column("campaign", sa.String(length=100), nullable=True),
-        sa.Column("at", Moment(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("what", sa.String(length=32), nullable=False),
         sa.Column("step", sa.Integer(), nullable=True),
         sa.Column("who", sa.String(length=64), nullable=True),
@@ -236,10 +235,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sa.UniqueConstraint("enrollment_id", "key", name=op.f("uq_events_enrollment_id_key")),
     )
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_events_at"), ["at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_events_person_id"), ["person_id"], unique=False)
-
+    op.create_index(op.f("ix_events_at"), "events", ["at"], unique=False)
+    op.create_index(op.f("ix_events_person_id"), "events", ["person_id"], unique=False)
     op.create_table(
         "messages",
         sa.Column("enrollment_id", sa.String(length=64), nullable=False),
@@ -247,11 +244,11 @@ def upgrade() -> None:
         sa.Column("mailbox", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("why", sa.JSON(), nullable=True),
-        sa.Column("due_at", Moment(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("first", sa.Boolean(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("handing_over_at", Moment(), nullable=True),
+        sa.Column("handing_over_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("tried_for", sa.Integer(), server_default="0", nullable=False),
         sa.Column("draft_id", sa.String(length=64), nullable=True),
@@ -263,21 +260,19 @@ def upgrade() -> None:
         sa.Column("stored", sa.LargeBinary(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("attachments", sa.JSON(), nullable=True),
-        sa.Column("sent_at", Moment(), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("elsewhere", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("bounced", sa.String(length=8), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
-        sa.Column("updated_at", Moment(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["enrollment_id"], ["enrollments.id"], name=op.f("fk_messages_enrollment_id")
         ),
         sa.ForeignKeyConstraint(["mailbox"], ["reps.id"], name=op.f("fk_messages_mailbox")),
         sa.PrimaryKeyConstraint("enrollment_id", "step", name=op.f("pk_messages")),
     )
-    with op.batch_alter_table("messages", schema=None) as batch_op:
-        batch_op.create_index("ix_messages_message_id", ["message_id"], unique=False)
-        batch_op.create_index("ix_messages_state", ["state"], unique=False)
-
+    op.create_index("ix_messages_message_id", "messages", ["message_id"], unique=False)
+    op.create_index("ix_messages_state", "messages", ["state"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -285,9 +280,9 @@ def upgrade() -> None:
         sa.Column("enrollment_id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column("not_before", Moment(), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("delivered_at", Moment(), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["enrollment_id"], ["enrollments.id"], name=op.f("fk_outbox_enrollment_id")
@@ -295,12 +290,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("key", name=op.f("uq_outbox_key")),
     )
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_outbox_enrollment_id"), ["enrollment_id"], unique=False
-        )
-        batch_op.create_index("ix_outbox_waiting", ["delivered_at", "not_before"], unique=False)
-
+    op.create_index(op.f("ix_outbox_enrollment_id"), "outbox", ["enrollment_id"], unique=False)
+    op.create_index("ix_outbox_waiting", "outbox", ["delivered_at", "not_before"], unique=False)
     op.create_table(
         "tasks",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -315,11 +306,11 @@ def upgrade() -> None:
         sa.Column("priority", sa.String(length=8), nullable=False),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("send_at", Moment(), nullable=True),
+        sa.Column("send_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("draft_id", sa.String(length=64), nullable=True),
         sa.Column("trouble", sa.JSON(), nullable=True),
-        sa.Column("opened_at", Moment(), nullable=False),
-        sa.Column("closed_at", Moment(), nullable=True),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_by", sa.String(length=64), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("text_id", sa.String(length=64), nullable=True),
@@ -331,71 +322,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("enrollment_id", "step", name=op.f("uq_tasks_enrollment_id_step")),
     )
-    with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_tasks_enrollment_id"), ["enrollment_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_tasks_person_id"), ["person_id"], unique=False)
-        batch_op.create_index(
-            "ix_tasks_rep_id_status_due", ["rep_id", "status", "due"], unique=False
-        )
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.drop_index("ix_tasks_rep_id_status_due")
-        batch_op.drop_index(batch_op.f("ix_tasks_person_id"))
-        batch_op.drop_index(batch_op.f("ix_tasks_enrollment_id"))
-
-    op.drop_table("tasks")
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.drop_index("ix_outbox_waiting")
-        batch_op.drop_index(batch_op.f("ix_outbox_enrollment_id"))
-
-    op.drop_table("outbox")
-    with op.batch_alter_table("messages", schema=None) as batch_op:
-        batch_op.drop_index("ix_messages_state")
-        batch_op.drop_index("ix_messages_message_id")
-
-    op.drop_table("messages")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_events_person_id"))
-        batch_op.drop_index(batch_op.f("ix_events_at"))
-
-    op.drop_table("events")
-    op.drop_table("drafts")
-    with op.batch_alter_table("enrollments", schema=None) as batch_op:
-        batch_op.drop_index(
-            "uq_enrollments_running",
-            sqlite_where=sa.text("ended_at IS NULL"),
-            postgresql_where=sa.text("ended_at IS NULL"),
-        )
-        batch_op.drop_index(batch_op.f("ix_enrollments_workflow_id"))
-        batch_op.drop_index(batch_op.f("ix_enrollments_rep_id"))
-        batch_op.drop_index(batch_op.f("ix_enrollments_person_id"))
-        batch_op.drop_index("ix_enrollments_campaign_state")
-
-    op.drop_table("enrollments")
-    with op.batch_alter_table("marks", schema=None) as batch_op:
-        batch_op.drop_index("ix_marks_mailbox_at")
-        batch_op.drop_index("ix_marks_enrollment_id_step")
-
-    op.drop_table("marks")
-    with op.batch_alter_table("campaign_versions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_campaign_versions_slug"))
-
-    op.drop_table("campaign_versions")
-    op.drop_table("texts")
-    with op.batch_alter_table("suppressions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_suppressions_value"))
-
-    op.drop_table("suppressions")
-    op.drop_table("reps")
-    op.drop_table("people")
-    op.drop_table("mailboxes")
-    op.drop_table("keys")
-    with op.batch_alter_table("holds", schema=None) as batch_op:
-        batch_op.drop_index("ix_holds_target")
-
-    op.drop_table("holds")
-    op.drop_table("campaigns")
-    op.drop_table("blobs")
-    op.drop_table("audit")
+    op.create_index(op.f("ix_tasks_enrollment_id"), "tasks", ["enrollment_id"], unique=False)
+    op.create_index(op.f("ix_tasks_person_id"), "tasks", ["person_id"], unique=False)
+    op.create_index(
+        "ix_tasks_rep_id_status_due", "tasks", ["rep_id", "status", "due"], unique=False
+    )
+    keys = sa.table("keys", sa.column("name", sa.String), sa.column("value", sa.LargeBinary))
+    op.bulk_insert(keys, [{"name": "people", "value": secrets.token_bytes(32)}])

@@ -1,0 +1,371 @@
+"""From the tables to the letter of one email: what is read, how it is rendered, what it hangs on.
+
+The send activity, the rep's compose window and the preview of a task all build letters here, so
+that what is sent is what was shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drumbeat.campaign import templates, threads
+from drumbeat.campaign.calendar import Plan, PlannedStep, Standing
+from drumbeat.campaign.model import Campaign, EmailStep
+from drumbeat.campaign.states import MessageState, TaskStatus, Why, WhyCode
+from drumbeat.campaign.templates import Body, MissingData
+from drumbeat.campaign.threads import EarlierEmail, Left, Thread
+from drumbeat.mail import composing
+from drumbeat.mail.composing import Composed, Party
+from drumbeat.mail.links import Links
+from drumbeat.mail.quoting import Quote, quote
+from drumbeat.mail.rendering import Renderer, RenderingStopped
+from drumbeat.reps import Rep, Reps
+from drumbeat.store import campaigns, ledger
+from drumbeat.store.schema import drafts, enrollments, messages, people, tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is written to."""
+
+    id: str
+    email: str
+    fields: dict[str, str]
+    revision: int
+
+    @property
+    def name(self) -> str:
+        """As it stands beside the address; empty where no name is known."""
+        parts = (self.fields.get("first_name", ""), self.fields.get("last_name", ""))
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that one email is made from, as the tables had it at one moment."""
+
+    enrollment: Row[Any]
+    message: Row[Any]
+    person: Person
+    rep: Rep
+    campaign: Campaign
+    plan: Plan
+    standing: Standing
+    number: int
+    read_at: datetime
+    draft: Row[Any] | None = None
+    earlier: tuple[Row[Any], ...] = ()
+    """The emails before it, where it is a follow-up."""
+    blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The attachments' bytes, by their hash."""
+
+    @property
+    def planned(self) -> PlannedStep:
+        """The step, as the calendar knows it."""
+        return self.plan.step(self.number)
+
+    @property
+    def step(self) -> EmailStep:
+        """The step, as the campaign file has it."""
+        step = self.campaign.step(self.number)
+        if not isinstance(step, EmailStep):
+            raise TypeError(f"step {self.number} is no email")
+        return step
+
+    def changed_since(self, other: "Case") -> bool:
+        """Whether what the letter was built from is another now."""
+        return (
+            self.person.revision != other.person.revision
+            or (self.draft and self.draft.id) != (other.draft and other.draft.id)
+            or [row.state for row in self.earlier] != [row.state for row in other.earlier]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An email, ready to be stored and sent."""
+
+    subject: str
+    body: Body
+    rendering: Body
+    """The template's, before any edit: what a follow-up appends."""
+    quote: Quote | None
+    thread: Thread
+    composed: Composed
+    recipients: tuple[str, ...]
+
+    def columns(self) -> dict[str, Any]:
+        """What the email's row keeps of it."""
+        return {
+            "subject": self.subject,
+            "rendering": self.rendering.model_dump(),
+            "quote": self.quote.model_dump() if self.quote else None,
+            "in_reply_to": self.thread.in_reply_to,
+            "refs": list(self.thread.references),
+            "stored": self.composed.stored,
+            "sha256": self.composed.sha256,
+            "attachments": list(self.composed.attachments),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Draftable:
+    """What a rep is shown of an email before it is composed."""
+
+    subject: str
+    body: Body
+    quote: Quote | None
+    thread: Thread = field(repr=False)
+
+
+class Letters:
+    """Reads cases and builds letters. Its parts come from the worker, or the command."""
+
+    def __init__(self, renderer: Renderer, links: Links, reps: Reps) -> None:
+        self._renderer = renderer
+        self._links = links
+        self._reps = reps
+
+    async def read(
+        self,
+        tx: AsyncConnection,
+        enrollment_id: str,
+        number: int,
+        draft_id: str | None,
+        now: datetime,
+    ) -> Case:
+        """Everything that the email of a step is made from.
+
+        Raises:
+            LookupError: The tables, or the reps file, lack something that must be there.
+        """
+        wanted = (
+            select(enrollments, people.c.email, people.c.fields, people.c.revision)
+            .join(people, people.c.id == enrollments.c.person_id)
+            .where(enrollments.c.id == enrollment_id)
+        )
+        row = (await tx.execute(wanted)).one_or_none()
+        if row is None:
+            raise LookupError(f"the tables know no enrollment {enrollment_id}")
+        rep = self._reps.by_id(row.rep_id)
+        if rep is None:
+            raise LookupError(f"the reps file knows no rep {row.rep_id}")
+        message = await ledger.message(tx, enrollment_id, number)
+        if message is None:
+            await ledger.schedule(tx, row, number, None, now)
+            message = await ledger.message(tx, enrollment_id, number)
+        if message is None:
+            raise LookupError(f"email {number} of enrollment {enrollment_id} has no row")
+        plan = Plan.model_validate_json(row.plan)
+        earlier: tuple[Row[Any], ...] = ()
+        if plan.step(number).follow_up:
+            earlier = tuple(await ledger.earlier(tx, enrollment_id, number))
+        draft = None
+        if draft_id is not None:
+            found = await tx.execute(select(drafts).where(drafts.c.id == draft_id))
+            draft = found.one()
+        campaign = await campaigns.load(tx, row.version)
+        step = campaign.step(number)
+        attachments = step.template.attachments if isinstance(step, EmailStep) else ()
+        return Case(
+            enrollment=row,
+            message=message,
+            person=Person(row.person_id, row.email, dict(row.fields), row.revision),
+            rep=rep,
+            campaign=campaign,
+            blobs={a.sha256: await campaigns.blob(tx, a.sha256) for a in attachments},
+            plan=plan,
+            standing=Standing.model_validate_json(row.standing),
+            number=number,
+            read_at=now,
+            draft=draft,
+            earlier=earlier,
+        )
+
+    async def show(self, case: Case) -> Draftable | Why:
+        """The email as its template gives it, with what is appended; a reason where it cannot be.
+
+        Field prompts are still in it.
+        """
+        rendering = await self._render(case)
+        if isinstance(rendering, Why):
+            return rendering
+        thread = await self._thread(case, rendering.subject)
+        return Draftable(thread.subject, rendering, await self._quote(case, thread), thread)
+
+    async def build(self, case: Case) -> Letter | Why:
+        """The letter, or why it cannot be made: data, a prompt or a template to be mended."""
+        rendering = await self._rendering_behind(case)
+        if isinstance(rendering, Why):
+            return rendering
+        body, thread = rendering, await self._thread(case, rendering.subject)
+        subject, cc = thread.subject, ()
+        if case.draft is not None:
+            html = case.draft.html
+            subject, cc = case.draft.subject, tuple(case.draft.cc)
+            body = Body(subject=subject, html=html, text=templates.text_of(html))
+        left = templates.check_typed(subject, body.html)
+        if left is not None:
+            prompts = templates.prompts_left(body)
+            code = WhyCode.PROMPT_LEFT if prompts else WhyCode.TOKEN_LEFT
+            return Why(code=code)
+        appended = await self._quote(case, thread)
+        url = self._links.unsubscribe_url(case.enrollment.id)
+        composed = composing.compose(
+            composing.Letter(
+                message_id=case.message.message_id,
+                date=case.read_at,
+                sender=Party(case.rep.name, case.rep.email),
+                to=Party(case.person.name, case.person.email),
+                cc=cc,
+                reply_to=case.rep.reply_to,
+                subject=subject,
+                body=body,
+                quote=appended,
+                unsubscribe_url=url,
+                in_reply_to=thread.in_reply_to,
+                references=thread.references,
+                attachments=case.step.template.attachments,
+            ),
+            case.blobs,
+        )
+        recipients = (case.person.email, *cc)
+        return Letter(subject, body, rendering, appended, thread, composed, recipients)
+
+    async def _rendering_behind(self, case: Case) -> Body | Why:
+        """The rendering before any edit: the draft's, else the one of now."""
+        if case.draft is not None:
+            return Body.model_validate(case.draft.rendering)
+        return await self._render(case)
+
+    async def _render(self, case: Case) -> Body | Why:
+        rep = case.rep
+        values = templates.context(
+            {**case.person.fields, "email": case.person.email},
+            {
+                "my_name": rep.name,
+                "my_first_name": rep.name.split(" ")[0],
+                "my_email": rep.email,
+                "my_title": rep.title or "",
+                "my_phone": rep.phone or "",
+                "my_signature": rep.signature or "",
+            },
+            case.campaign.name,
+            self._links.unsubscribe_url(case.enrollment.id),
+        )
+        try:
+            body = await self._renderer.render(case.step.template, values)
+        except (templates.TemplateError, RenderingStopped):
+            return Why(code=WhyCode.TEMPLATE)
+        if isinstance(body, MissingData):
+            return Why(code=WhyCode.MISSING_DATA, detail=", ".join(body.tokens))
+        return body
+
+    async def _thread(self, case: Case, subject: str | None) -> Thread:
+        """What the email hangs on, from what became of the emails before it."""
+        rows = {row.step: row for row in case.earlier}
+        before = case.plan.steps[: case.number - 1] if case.planned.follow_up else ()
+        earlier = [
+            await self._earlier(case, planned, rows.get(planned.number))
+            for planned in before
+            if planned.kind == "email"
+        ]
+        return threads.thread(
+            case.number,
+            follow_up=case.planned.follow_up,
+            template_subject=subject,
+            earlier=earlier,
+        )
+
+    async def _earlier(
+        self, case: Case, planned: PlannedStep, row: Row[Any] | None
+    ) -> EarlierEmail:
+        rendering = await self._rendering_of(case, planned.number, row)
+        left = Left.NOT_SENT
+        if row is not None and row.state == MessageState.SENT:
+            left = Left.ELSEWHERE if row.elsewhere else Left.SENT
+        is_sent = row is not None and left is Left.SENT
+        return EarlierEmail(
+            step=planned.number,
+            follow_up=planned.follow_up,
+            template_subject=rendering.subject if isinstance(rendering, Body) else None,
+            left=left,
+            message_id=row.message_id if row is not None and is_sent else None,
+            references=tuple(row.refs or ()) if row is not None and is_sent else (),
+            sent_subject=row.subject if row is not None and is_sent else None,
+        )
+
+    async def _rendering_of(self, case: Case, number: int, row: Row[Any] | None) -> Body | Why:
+        """The rendering that an earlier email was based on; made now where none was kept."""
+        if row is not None and row.rendering is not None:
+            return Body.model_validate(row.rendering)
+        return await self._render(replace(case, number=number))
+
+    async def _quote(self, case: Case, thread: Thread) -> Quote | None:
+        """The previous email's template, as a mail program quotes it, with what it quoted."""
+        row = next((row for row in case.earlier if row.step == thread.quotes), None)
+        if row is None:
+            return None
+        rendering = await self._rendering_of(case, row.step, row)
+        if isinstance(rendering, Why):
+            return None
+        quoted = Quote.model_validate(row.quote) if row.quote else None
+        if quoted is None and row.elsewhere and case.plan.step(row.step).follow_up:
+            before = tuple(other for other in case.earlier if other.step < row.step)
+            other = replace(case, number=row.step, message=row, earlier=before)
+            quoted = await self._quote(other, await self._thread(other, rendering.subject))
+        return quote(
+            rendering,
+            quoted,
+            sent_at=row.sent_at,
+            zone=case.plan.zone,
+            sender=case.rep.name,
+            unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
+        )
+
+
+async def keep_shown(tx: AsyncConnection, case: Case, shown: Draftable, now: datetime) -> None:
+    """Keep what a rep was shown of a task's email: what a follow-up appends if it goes elsewhere.
+
+    An email that is being sent, or was, keeps the rendering that it was sent from.
+    """
+    await tx.execute(
+        update(messages)
+        .where(
+            messages.c.enrollment_id == case.enrollment.id,
+            messages.c.step == case.number,
+            messages.c.state.in_((MessageState.SCHEDULED, MessageState.BLOCKED)),
+        )
+        .values(
+            subject=shown.subject,
+            rendering=shown.body.model_dump(),
+            quote=shown.quote.model_dump() if shown.quote else None,
+            updated_at=now,
+        )
+    )
+
+
+async def show_trouble(tx: AsyncConnection, case: Case, why: Why) -> None:
+    """Leave a rep's task open, with the reason why its email did not leave."""
+    await tx.execute(
+        update(tasks)
+        .where(tasks.c.enrollment_id == case.enrollment.id, tasks.c.step == case.number)
+        .values(trouble=why.model_dump(mode="json"), status=TaskStatus.OPEN, send_at=None)
+    )
+
+
+async def close_task(tx: AsyncConnection, case: Case, now: datetime) -> None:
+    """Its email was sent: the rep's task is over."""
+    await tx.execute(
+        update(tasks)
+        .where(
+            tasks.c.enrollment_id == case.enrollment.id,
+            tasks.c.step == case.number,
+            tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
+        )
+        .values(status=TaskStatus.COMPLETED, closed_at=now, send_at=None, trouble=None)
+    )

@@ -1,0 +1,91 @@
+"""`python -m drumbeat.web`: serves the web application until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from drumbeat.mail.links import Links
+from drumbeat.settings import Settings
+from drumbeat.store.engine import open_store
+from drumbeat.store.errors import StoreError
+from drumbeat.web.app import create_app
+from drumbeat.web.starting import UNDER_UP, StartRefused, listening_socket, refuse_unsafe
+
+READY = "web ready"
+"""The line that it prints once it listens."""
+GRACE_SECONDS = 2
+"""From SIGTERM until open requests are cut off: a stream would keep it running for ever."""
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(READY, flush=True)
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until a signal asks to stop.
+
+    Raises:
+        StartRefused: The settings are not safe, or the port is taken.
+        StoreError: The database cannot be used.
+    """
+    refuse_unsafe(settings)
+    listening = listening_socket(host, port)
+    store = await open_store(settings.database)
+    try:
+        ui = None
+        if os.environ.get(UNDER_UP) == "1":
+            ui = f"http://127.0.0.1:{settings.temporal_ui_port}"
+        app = create_app(store, Links(settings.public_url, settings.secret_keys), temporal_ui=ui)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,  # paths hold tokens
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        await _Server(config).serve(sockets=[listening])
+    finally:
+        await store.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it.
+
+    Returns:
+        The exit status: 0 when it was stopped, 1 when it could not start.
+    """
+    settings = Settings()
+    parser = argparse.ArgumentParser(prog="python -m drumbeat.web", description=__doc__)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen at (%(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=settings.web_port, help="the port (%(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    # uvicorn raises the signal again once it has stopped: the database is closed all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(serve(settings, given.host, given.port))
+    except (StartRefused, StoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

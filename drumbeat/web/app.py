@@ -1,0 +1,136 @@
+"""The web application: the public pages and the health address; the Command Center follows."""
+
+import asyncio
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from drumbeat.actions.suppressing import unsubscribe_enrollment
+from drumbeat.mail.links import Links
+from drumbeat.store.engine import Store
+from drumbeat.store.schema import enrollments
+from drumbeat.web.guarding import Guard
+from drumbeat.web.limiting import FailureLimit
+
+_HERE = Path(__file__).parent
+_PAGES = Jinja2Templates(_HERE / "templates")
+
+LONGEST_REASON = 500
+"""Characters of a reason for unsubscribing that are kept."""
+HEALTH_TIMEOUT = 3.0
+"""Seconds after which a silent database counts as unreachable."""
+ONE_CLICK = ("List-Unsubscribe", "One-Click")
+"""What a mail program posts (RFC 8058, section 3.2)."""
+
+_READ = ["GET", "HEAD"]
+_NOTICES = {
+    404: ("Nothing here", "This address leads nowhere, or no longer does."),
+    405: ("Not like this", "This address does not take that kind of request."),
+    413: ("Too much at once", "Please make it shorter."),
+    429: ("Too many tries", "Please wait a minute and try again."),
+}
+
+
+def create_app(
+    store: Store,
+    links: Links,
+    *,
+    temporal_ui: str | None = None,
+    failures: FailureLimit | None = None,
+) -> Guard:
+    """The application, guarded.
+
+    Args:
+        store: The database; the caller opens and closes it.
+        links: Reads the tokens of public links.
+        temporal_ui: The address of the Temporal UI, where whoever sees the start page can reach it.
+        failures: How many unknown tokens an address may try; default: 20 a minute.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=_HERE / "static"))
+    app.add_exception_handler(HTTPException, _notice)
+    failures = failures or FailureLimit()
+
+    @app.api_route("/health", methods=_READ)
+    async def health() -> Response:
+        """Whether the database answers."""
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT), store.read() as tx:
+                await tx.execute(select(1))
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return JSONResponse({"status": "database unreachable"}, 503)
+        return JSONResponse({"status": "ok"})
+
+    @app.api_route("/", methods=_READ)
+    async def start(request: Request) -> Response:
+        """What this is."""
+        return _page(request, "start.html", temporal_ui=temporal_ui)
+
+    @app.api_route("/u/{token}", methods=_READ)
+    async def ask_to_unsubscribe(request: Request, token: str) -> Response:
+        """A page with a button: looking at it changes nothing, as mail gateways look at links."""
+        await known_enrollment(request, token)
+        return _page(request, "unsubscribe.html", longest_reason=LONGEST_REASON)
+
+    @app.post("/u/{token}")
+    async def unsubscribe(request: Request, token: str) -> Response:
+        """Unsubscribe: the page's button, or a mail program's one click.
+
+        The token alone decides: no cookie, no origin, and no redirect that a mail program would not
+        follow (RFC 8058, section 3.1).
+        """
+        enrollment_id = await known_enrollment(request, token)
+        form = await request.form(max_files=0, max_fields=20)
+        reason = form.get("reason")
+        text = " ".join(reason.split())[:LONGEST_REASON] if isinstance(reason, str) else ""
+        await unsubscribe_enrollment(store, enrollment_id, reason=text or None)
+        name, value = ONE_CLICK
+        if form.get(name) == value:
+            return PlainTextResponse("You are unsubscribed.\n")
+        return _page(request, "unsubscribed.html")
+
+    async def known_enrollment(request: Request, token: str) -> str:
+        """The enrollment that a token names.
+
+        A good token is read whatever was tried before from the same address: everybody behind one
+        mail provider's or office's address must be able to unsubscribe.
+        """
+        enrollment_id = links.read_unsubscribe(token)
+        if enrollment_id is not None:
+            async with store.read() as tx:
+                found = await tx.execute(
+                    select(enrollments.c.id).where(enrollments.c.id == enrollment_id)
+                )
+                if found.one_or_none() is not None:
+                    return enrollment_id
+        address = request.client.host if request.client else ""
+        if failures.is_exceeded_by(address):
+            seconds = str(int(failures.span.total_seconds()))
+            raise HTTPException(429, headers={"Retry-After": seconds})
+        raise HTTPException(404)
+
+    return Guard(app)
+
+
+def _page(request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    return _PAGES.TemplateResponse(request, name, values, status_code=status)
+
+
+async def _notice(request: Request, error: Exception) -> Response:
+    """One neutral page for everything that cannot be answered: it tells nobody what exists."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
+    phrase = HTTPStatus(status).phrase
+    title, sentence = _NOTICES.get(status, (phrase, "This request cannot be answered."))
+    page = _page(request, "notice.html", status, title=title, sentence=sentence)
+    page.headers.update(error.headers or {})
+    return page

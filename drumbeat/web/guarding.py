@@ -1,0 +1,84 @@
+"""What stands around every request: security headers, a bound on its size, a clean log."""
+
+import logging
+import traceback
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOG = logging.getLogger("drumbeat.web")
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of a request: a reason for unsubscribing is the longest that anybody sends."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # an address may hold a token
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    It is the outermost, so that answers to errors and refusals carry the headers too.
+    """
+
+    def __init__(self, app: ASGIApp, *, largest_body: int = LARGEST_BODY) -> None:
+        self._app = app
+        self._largest = largest_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                # What is not static says something about one person.
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if _length(scope) > self._largest:
+            refusal = PlainTextResponse("That is too much at once.\n", 413)
+            await refusal(scope, receive, send_guarded)
+            return
+        try:
+            await self._app(scope, self._counted(receive), send_guarded)
+        except Exception as error:
+            # It is answered already, and raised again to be logged. Its own words, and those of the
+            # request, may hold a token or an address.
+            where = "".join(traceback.format_tb(error.__traceback__)[-6:])
+            _LOG.error("a request failed: %s\n%s", type(error).__name__, where)
+
+    def _counted(self, receive: Receive) -> Receive:
+        """The request's body, which ends in an error where it grows too long."""
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._largest:
+                raise HTTPException(413)
+            return message
+
+        return counted
+
+
+def _length(scope: Scope) -> int:
+    """What the request says of its body's size, in bytes; 0 where it says nothing."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0

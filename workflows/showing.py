@@ -1,0 +1,73 @@
+"""How an enrollment is shown to people: the query's answer, and the page in the Temporal UI."""
+
+from datetime import datetime
+
+from drumbeat.campaign import calendar
+from drumbeat.campaign.calendar import PlannedStep
+from drumbeat.campaign.states import State, explain
+from workflows.enrollment import Enrollment
+from workflows.messages import Progress
+
+_SIGNS = {
+    "sent": "✓ sent",
+    "sent_by_rep": "✓ sent by the rep",
+    "done": "✓ done",
+    "skipped": "✗ skipped",
+}
+
+
+def summary(step: PlannedStep) -> str:
+    """What a step is called on timers and activities: "day 4: email 'bump'"."""
+    name = f" '{step.label}'" if step.label and step.label != step.kind else ""
+    return f"day {step.day}: {step.kind}{name}"[:200]
+
+
+def progress(enrollment: Enrollment) -> Progress:
+    """Where the enrollment stands, for the query."""
+    shown = enrollment.shown()
+    next_at = shown.next_at
+    return Progress(
+        enrollment_id=enrollment.id,
+        state=shown.state,
+        outcome=shown.outcome,
+        step=shown.step,
+        why=shown.why,
+        why_text=explain(shown.why) if shown.why else None,
+        next_at=next_at.astimezone(enrollment.plan.zone).isoformat() if next_at else None,
+        next_at_utc=next_at,
+        happened=tuple(enrollment.happened),
+    )
+
+
+def details(enrollment: Enrollment) -> str:
+    """The steps done and to come, as Markdown for the workflow's page in the Temporal UI."""
+    shown = enrollment.shown()
+    head = f"**{shown.state.replace('_', ' ')}**"
+    if shown.outcome:
+        head += f": {shown.outcome.replace('_', ' ')}"
+    elif shown.why:
+        head += f": {explain(shown.why)}"
+    if shown.next_at:
+        head += f", until {_local(enrollment, shown.next_at)}"
+    lines = [head, "", "| step | what | when |", "| --- | --- | --- |"]
+    lines += [_row(enrollment, step, shown.state) for step in enrollment.plan.steps[:150]]
+    return "\n".join(lines)
+
+
+def _row(enrollment: Enrollment, step: PlannedStep, state: State) -> str:
+    if step.number in enrollment.over:
+        when = _SIGNS[enrollment.over[step.number]]
+    elif step.number == enrollment.step and enrollment.due_at is not None:
+        when = f"→ now ({state.replace('_', ' ')}), {_local(enrollment, enrollment.due_at)}"
+    elif enrollment.outcome is not None:
+        when = "not reached"
+    else:
+        place = calendar.slot(enrollment.plan, enrollment.standing, step)
+        when = f"{place.on:%a %d %b %Y}"
+        if place.clock is not None:
+            when += f" at {place.clock:%H:%M}"
+    return f"| {step.number} | {summary(step)} | {when} |"
+
+
+def _local(enrollment: Enrollment, at: datetime) -> str:
+    return f"{at.astimezone(enrollment.plan.zone):%a %d %b %Y %H:%M} {enrollment.plan.zone.key}"
