@@ -29,6 +29,7 @@ from drumbeat.cli.output import ReaderGone, complain, flush
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
+    "task": "drumbeat.cli.task",
     "up": "drumbeat.cli.up",
 }
 """The first word of a command -> the module whose `commands` carry it out."""

@@ -8,9 +8,17 @@ from typing import Self
 
 from temporalio.client import Client
 
-from drumbeat.reps import Reps
+from activities.letters import Letters
+from drumbeat.actions.desk import Desk
+from drumbeat.cli.errors import CommandRefused
+from drumbeat.machine.home import secret_key
+from drumbeat.mail.links import Links
+from drumbeat.mail.rendering import Renderer
+from drumbeat.reps import Reps, read_reps
 from drumbeat.settings import Settings
+from drumbeat.store import reps as reps_table
 from drumbeat.store.engine import Store, open_store
+from drumbeat.store.keys import people_key
 from drumbeat.temporal.client import connect
 
 PATIENCE = timedelta(seconds=5)
@@ -24,6 +32,7 @@ class Context:
         self._stack = AsyncExitStack()
         self._store: Store | None = None
         self._reps: Reps | None = None
+        self._letters: Letters | None = None
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -66,3 +75,63 @@ class Context:
         if self._client is None:
             self._client = await connect(self.settings, patience=PATIENCE)
         return self._client
+
+    async def reps(self) -> Reps:
+        """The reps of the file, and their copy in the database brought up to it.
+
+        Raises:
+            CommandRefused: The file has faults; each is a line.
+            StoreError: As `store`.
+        """
+        if self._reps is None:
+            reading = read_reps(self.settings.reps, local_smtp=self._local_smtp())
+            if reading.faults:
+                raise CommandRefused(*map(str, reading.faults))
+            store = await self.store()
+            async with store.write() as tx:
+                self._reps = Reps(reading.reps, await people_key(tx))
+                await reps_table.sync(tx, self._reps, await store.now(tx))
+        return self._reps
+
+    async def letters(self) -> Letters:
+        """What renders emails; its child process ends with the command.
+
+        Raises:
+            CommandRefused: The reps file has faults, or no key signs the links in emails.
+            StoreError: As `store`.
+        """
+        if self._letters is None:
+            links = Links(self.settings.public_url, self._secret_keys())
+            reps = await self.reps()
+            renderer = await self._stack.enter_async_context(Renderer())
+            self._letters = Letters(renderer, links, reps)
+        return self._letters
+
+    async def desk(self, acting: str | None = None) -> Desk:
+        """From where actions are carried out.
+
+        Args:
+            acting: The address that `--as` names; None: the rep of the enrollment, or of the task.
+
+        Raises:
+            StoreError: As `store`.
+        """
+        return Desk(await self.store(), self.client, acting)
+
+    def _local_smtp(self) -> str | None:
+        """Where mailboxes without a server of their own send: `up`'s, beside its database."""
+        if self.settings.local_smtp or self.settings.database_url:
+            return self.settings.local_smtp or None
+        return f"smtp://127.0.0.1:{self.settings.smtp_port}"
+
+    def _secret_keys(self) -> list[str]:
+        """The keys that sign links: those of the settings, beside `up`'s database its own."""
+        keys = self.settings.secret_keys
+        if not keys and not self.settings.database_url:
+            keys = [secret_key(self.settings.home)]
+        if not keys:
+            raise CommandRefused(
+                "DRUMBEAT_SECRET_KEY is not set: it signs the links in emails; "
+                "set the one that the worker has"
+            )
+        return keys

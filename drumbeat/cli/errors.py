@@ -43,11 +43,14 @@ def _foreseen(error: Exception) -> str | None:
     from temporalio.client import WorkflowUpdateFailedError
     from temporalio.service import RPCError
 
+    from drumbeat.actions.errors import ActionError
     from drumbeat.campaign.planning import LaunchError
     from drumbeat.reps import MailboxError
+    from drumbeat.store.errors import StoreError
     from drumbeat.temporal.client import TemporalUnreachable
 
-    if isinstance(error, (LaunchError, MailboxError, TemporalUnreachable)):
+    foreseen = (ActionError, LaunchError, MailboxError, StoreError, TemporalUnreachable)
+    if isinstance(error, foreseen):
         return str(error)
     if isinstance(error, WorkflowUpdateFailedError):
         return str(error.cause)
