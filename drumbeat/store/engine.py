@@ -227,15 +227,17 @@ async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     except (DBAPIError, OSError) as error:
         raise refusal(engine.url, error) or unreachable(engine.url, error) from error
     try:
-        async with tx:
-            await tx.begin()
-            yield tx
-            await tx.commit()
+        await tx.begin()
+        yield tx
+        await tx.commit()
     except DBAPIError as error:
         refused = refusal(engine.url, error)
         if refused is None:
             raise
         raise refused from error
+    finally:
+        # What was not committed is undone. Shielded: a cancelled task gives its connection back.
+        await asyncio.shield(tx.close())
 
 
 def refusal(url: URL, error: BaseException) -> StoreError | None:
