@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -12,35 +13,32 @@ from temporalio.worker import Worker
 
 from activities.emails import Emails
 from activities.enrollments import Enrollments
+from activities.incidents import IncidentInterceptor
 from activities.letters import Letters
 from activities.tasks import Tasks
 from drumbeat.actions.delivery import Delivery
 from drumbeat.mail.links import Links
 from drumbeat.mail.rendering import Renderer
 from drumbeat.mail.sending import Mailer, SmtpMailer
-from drumbeat.reps import Reps
+from drumbeat.reps import Reps, read_reps
 from drumbeat.settings import Settings
+from drumbeat.store import keys, reps
 from drumbeat.store.engine import Store, open_store
-from drumbeat.temporal.client import connect
+from drumbeat.store.errors import StoreError
+from drumbeat.temporal.client import TemporalUnreachable, connect
 from drumbeat.temporal.interceptor import RecordingInterceptor
+from drumbeat.web.starting import StartRefused, refuse_unsafe
 from workflows.campaign import CampaignWorkflow
 
-_LOG = logging.getLogger("drumbeat.worker")
-
-SMTP_GRACE = timedelta(minutes=11)
+READY = "worker ready"
+SMTP_GRACE = timedelta(minutes=12)
 """How long a worker that is told to stop lets outstanding SMTP answers come in."""
 
 
 def build_worker(
-    client: Client,
-    settings: Settings,
-    store: Store,
-    reps: Reps,
-    renderer: Renderer,
-    mailer: Mailer,
+    client: Client, settings: Settings, store: Store, letters: Letters, mailer: Mailer
 ) -> Worker:
     """The worker with its activities wired to their parts."""
-    letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), reps)
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -50,7 +48,7 @@ def build_worker(
             Tasks(store).open_task,
             Enrollments(store).record,
         ],
-        interceptors=[RecordingInterceptor()],
+        interceptors=[RecordingInterceptor(), IncidentInterceptor()],
         max_cached_workflows=settings.worker_cache,
         max_concurrent_workflow_tasks=settings.worker_slots,
         max_concurrent_activities=settings.worker_slots,
@@ -58,11 +56,57 @@ def build_worker(
     )
 
 
-async def main() -> None:
-    """Run until told to stop; outstanding sends are finished first."""
-    settings = Settings()
+async def run(settings: Settings) -> None:
+    """Run until told to stop; outstanding sends are finished first.
+
+    Raises:
+        StartRefused: The settings, or the reps file, cannot be used.
+        StoreError: The database cannot be used.
+        TemporalUnreachable: No Temporal server answers.
+    """
+    refuse_unsafe(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = await open_store(settings.database)
-    ...
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings.database)
+        stack.push_async_callback(store.close)
+        known = await _reps(settings, store)
+        renderer = await stack.enter_async_context(Renderer())
+        mailer = SmtpMailer()
+        stack.push_async_callback(mailer.close)
+        client = await connect(settings)
+        letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), known)
+        delivery = Delivery(store, client, settings.task_queue)
+        async with build_worker(client, settings, store, letters, mailer):
+            print(READY, flush=True)
+            await delivery.run(stop)
+
+
+async def _reps(settings: Settings, store: Store) -> Reps:
+    reading = read_reps(settings.reps, local_smtp=settings.local_smtp or None)
+    if reading.faults:
+        raise StartRefused("\n".join(str(fault) for fault in reading.faults))
+    async with store.write() as tx:
+        known = Reps(reading.reps, await keys.people_key(tx))
+        await reps.sync(tx, known, await store.now(tx))
+    return known
+
+
+def main() -> int:
+    """Run the worker; 0 when it was stopped, 1 with the reason when it could not start."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
+    try:
+        asyncio.run(run(Settings()))
+    except (StartRefused, StoreError, TemporalUnreachable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Temporal's SDK may crash at the interpreter's own end (sdk-python issue 300).
+    os._exit(status)

@@ -63,9 +63,9 @@ async def put_for_running(
 
 
 async def waiting(tx: AsyncConnection, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """What is to be delivered now, oldest first, with each enrollment's workflow id and round."""
+    """What is to be delivered now, oldest first, with each enrollment's workflow id and start."""
     wanted = (
-        select(outbox, enrollments.c.workflow_id, enrollments.c.round)
+        select(outbox, enrollments.c.workflow_id, enrollments.c.started_at)
         .join(enrollments, enrollments.c.id == outbox.c.enrollment_id)
         .where(outbox.c.delivered_at.is_(None), outbox.c.not_before <= now)
         .order_by(outbox.c.id)

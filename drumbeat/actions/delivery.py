@@ -1,0 +1,125 @@
+"""Deliver what workflows must be told: the outbox is drained until each message is confirmed.
+
+Run by every worker. A row that one worker has claimed is left alone by the others until its claim
+runs out, so that a worker that dies half-way costs a delay and nothing else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.service import RPCError, RPCStatusCode
+
+from drumbeat.actions.starting import start_enrollment
+from drumbeat.store import outbox
+from drumbeat.store.engine import Store
+from drumbeat.store.errors import StoreError
+
+_LOG = logging.getLogger("drumbeat.delivery")
+
+START = "start"
+UPDATES = frozenset({"mended", "retry_step", "skip_step"})
+"""Kinds that are updates; all others are signals."""
+
+BATCH = 200
+AT_ONCE = 20
+CLAIM = timedelta(seconds=60)
+EMPTY_PAUSE = timedelta(seconds=1)
+"""Between two looks into an outbox that had nothing to deliver."""
+
+DELIVERED = "delivered"
+NOBODY = "the workflow is over"
+
+
+class Delivery:
+    """Drains the outbox. Its parts come from the worker."""
+
+    def __init__(self, store: Store, client: Client, task_queue: str) -> None:
+        self._store = store
+        self._client = client
+        self._task_queue = task_queue
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until told to stop; trouble with the database or Temporal is waited out."""
+        was_in_trouble = False
+        while not stop.is_set():
+            delivered = 0
+            try:
+                delivered = await self.drain()
+                was_in_trouble = False
+            except (StoreError, RPCError) as error:
+                if not was_in_trouble:  # said once, not every second
+                    _LOG.warning("the outbox waits: %s", type(error).__name__)
+                was_in_trouble = True
+            if not delivered:
+                await _pause(stop)
+
+    async def drain(self) -> int:
+        """Deliver one batch of what is due; how many rows were tried."""
+        async with self._store.read() as tx:
+            if not await outbox.waiting(tx, await self._store.now(tx), 1):
+                return 0
+        async with self._store.write() as tx:
+            now = await self._store.now(tx)
+            rows = await outbox.waiting(tx, now, BATCH)
+            await outbox.claim(tx, [row.id for row in rows], now + CLAIM)
+        slots = asyncio.Semaphore(AT_ONCE)
+        # What one enrollment is told keeps its order.
+        lanes: dict[str, list[Row[Any]]] = {}
+        for row in rows:
+            lanes.setdefault(row.enrollment_id, []).append(row)
+
+        async def deliver(lane: Sequence[Row[Any]]) -> list[tuple[Row[Any], str, bool]]:
+            async with slots:
+                return [(row, *await self._deliver(row)) for row in lane]
+
+        answers = await asyncio.gather(*(deliver(lane) for lane in lanes.values()))
+        async with self._store.write() as tx:
+            now = await self._store.now(tx)
+            for row, answer, is_done in (one for lane in answers for one in lane):
+                if is_done:
+                    await outbox.done(tx, row.id, now, answer)
+                else:
+                    await outbox.postpone(tx, row, now, answer)
+        return len(rows)
+
+    async def _deliver(self, row: Row[Any]) -> tuple[str, bool]:
+        """What came of one message, and whether that is final."""
+        try:
+            if row.kind == START:
+                await start_enrollment(
+                    self._store, self._client, row.enrollment_id, self._task_queue
+                )
+                return DELIVERED, True
+            handle = self._client.get_workflow_handle(row.workflow_id)
+            payload = {**row.payload, "enrollment_id": row.enrollment_id}
+            if row.kind in UPDATES:
+                update = await handle.start_update(
+                    row.kind,
+                    payload,
+                    id=row.key,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                )
+                await update.result()
+            else:
+                await handle.signal(row.kind, payload)
+        except WorkflowUpdateFailedError as refused:
+            return f"refused: {refused.cause}", True
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                return f"Temporal: {error.status.name}", False
+            if row.started_at is None:
+                return "the workflow was not started yet", False
+            return NOBODY, True
+        return DELIVERED, True
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), EMPTY_PAUSE.total_seconds())
+    except TimeoutError:
+        return
