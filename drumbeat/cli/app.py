@@ -29,6 +29,8 @@ from drumbeat.cli.output import ReaderGone, complain, flush
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
+    "block": "drumbeat.cli.block",
+    "suppress": "drumbeat.cli.suppress",
     "task": "drumbeat.cli.task",
     "up": "drumbeat.cli.up",
 }

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from drumbeat.store.engine import insert_new
 from drumbeat.store.schema import suppressions
 
 Kind = Literal["address", "domain"]
@@ -22,22 +23,32 @@ async def add(
     reason: str | None,
     who: str | None,
     now: datetime,
-) -> bool:
-    """Suppress an address or a domain, both normalised; False where it is already."""
-    if await find(tx, kind, value) is not None:
-        return False
-    await tx.execute(
-        insert(suppressions).values(
-            id=f"s{secrets.token_hex(8)}",
-            kind=kind,
-            value=value,
-            source=source,
-            reason=reason,
-            who=who,
-            at=now,
-        )
-    )
-    return True
+) -> str | None:
+    """Suppress an address or a domain, both normalised.
+
+    Args:
+        tx: A write transaction.
+        kind: What `value` is.
+        value: In lower case, a domain in ASCII.
+        source: `unsubscribed`, `bounced`, `manual` or `salesforce`.
+        reason: Why, as it was typed.
+        who: The rep's id; None: the person, or Drumbeat itself.
+        now: UTC.
+
+    Returns:
+        The new suppression's id; None where it is suppressed already, whatever the source.
+    """
+    suppression_id = f"s{secrets.token_hex(8)}"
+    values = {
+        "id": suppression_id,
+        "kind": kind,
+        "value": value,
+        "source": source,
+        "reason": reason,
+        "who": who,
+        "at": now,
+    }
+    return suppression_id if await insert_new(tx, suppressions, values) else None
 
 
 async def find(tx: AsyncConnection, kind: Kind, value: str) -> Row[Any] | None:
