@@ -1,9 +1,8 @@
 """Addresses and domains that get no email: suppressed, blocked, lifted, unsubscribed (SPEC 9)."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.desk import Desk, keep_text, moment
 from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.telling import Told
 from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.record import What
 from drumbeat.campaign.states import MessageState
@@ -21,11 +21,6 @@ from drumbeat.store.schema import enrollments, messages, people, reps
 from drumbeat.store.schema import outbox as outbox_rows
 from drumbeat.store.suppressions import Kind
 from workflows.messages import End, Unsubscribed
-
-PATIENCE = timedelta(seconds=10)
-"""How long a command waits until the workflows are told."""
-_LOOK_EVERY = 0.2
-"""Seconds between two looks whether they are."""
 
 
 class Source(StrEnum):
@@ -45,10 +40,8 @@ class Suppressed:
     """The address or the domain, normalised."""
     is_new: bool
     """Whether it was not suppressed before."""
-    ending: int
-    """How many running enrollments end by it."""
-    key: str
-    """What their messages' keys begin with, for `wait_until_told`."""
+    told: Told
+    """The running enrollments that end by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,27 +192,6 @@ async def standing(store: Store, kind: Kind) -> Sequence[Standing]:
     ]
 
 
-async def wait_until_told(store: Store, key: str, patience: timedelta = PATIENCE) -> int:
-    """Wait until the workflows have confirmed their messages; how many have not after that time.
-
-    Args:
-        store: The database.
-        key: What the messages' keys begin with.
-        patience: How long to wait at most.
-
-    Raises:
-        StoreError: The database cannot be read now.
-    """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience.total_seconds()
-    while True:
-        async with store.read() as tx:
-            waiting = await outbox.count_waiting(tx, f"{key}/")
-        if not waiting or loop.time() >= until:
-            return waiting
-        await asyncio.sleep(_LOOK_EVERY)
-
-
 def normalise_domain(text: str) -> str:
     """A domain as it stands in normalised addresses; a leading @ and a trailing dot may go.
 
@@ -299,7 +271,7 @@ async def _suppress(
         )
         running = select(func.count()).where(theirs, enrollments.c.ended_at.is_(None))
         ending = (await tx.execute(running)).scalar_one()
-    return Suppressed(value, new_id is not None, ending, key)
+    return Suppressed(value, new_id is not None, Told(ending, (f"{key}/",)))
 
 
 async def _why_nothing_stands(tx: AsyncConnection, kind: Kind, value: str) -> str:

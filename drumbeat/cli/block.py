@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from drumbeat.actions import suppressing
+from drumbeat.actions.telling import unconfirmed
 from drumbeat.cli.context import Context
 from drumbeat.cli.parameters import As, Json, Reason, example
 from drumbeat.cli.suppress import WhyLifted, lift, list_standing, tell
@@ -24,7 +25,7 @@ async def add(
     async with Context() as context:
         desk = await context.desk(acting)
         done = await suppressing.block_domain(desk, domain, reason)
-        waiting = await suppressing.wait_until_told(desk.store, done.key)
+        waiting = await unconfirmed(desk.store, done.told)
     tell("blocked", done, waiting, json=json)
 
 

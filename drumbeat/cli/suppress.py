@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from drumbeat.actions import suppressing
 from drumbeat.actions.suppressing import Suppressed
+from drumbeat.actions.telling import unconfirmed
 from drumbeat.cli.context import Context
 from drumbeat.cli.output import print_json, print_table, say
 from drumbeat.cli.parameters import As, Json, Reason, example
@@ -29,7 +30,7 @@ async def add(
     async with Context() as context:
         desk = await context.desk(acting)
         done = await suppressing.suppress_address(desk, address, reason)
-        waiting = await suppressing.wait_until_told(desk.store, done.key)
+        waiting = await unconfirmed(desk.store, done.told)
     tell("suppressed", done, waiting, json=json)
 
 
@@ -57,18 +58,21 @@ def tell(state: str, done: Suppressed, waiting: int, *, json: bool) -> None:
             {
                 "value": done.value,
                 "new": done.is_new,
-                "ending": done.ending,
+                "ending": done.told.enrollments,
                 "not_yet_confirmed": waiting,
             }
         )
         return
-    enrollments = (
-        "1 running enrollment" if done.ending == 1 else f"{done.ending} running enrollments"
-    )
+    count = done.told.enrollments
     line = f"{done.value} is {state if done.is_new else f'{state} already'}"
-    line += f"; {enrollments} ended" if done.ending and not waiting else ""
-    line += f"; {enrollments} to end: recorded, not yet confirmed by {waiting}" if waiting else ""
-    say(line if done.ending else f"{line}; no enrollment was running")
+    running = "1 running enrollment" if count == 1 else f"{count} running enrollments"
+    if not count:
+        line += "; no enrollment was running"
+    elif not waiting:
+        line += f"; {running} ended"
+    else:
+        line += f"; {running} to end: recorded, not yet confirmed by {waiting}"
+    say(line)
 
 
 async def lift(kind: Kind, value: str, reason: str, acting: str | None, *, json: bool) -> None:
