@@ -1,0 +1,389 @@
+"""Find a person, and show where they stand: state, reason, what comes next, what happened."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drumbeat.actions.desk import moment
+from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.campaign.calendar import Plan
+from drumbeat.campaign.planning import LaunchError, parse_moment
+from drumbeat.campaign.states import HoldKind, TaskStatus, Why
+from drumbeat.store import holds, suppressions
+from drumbeat.store.schema import enrollments, events, messages, people, reps, tasks, texts
+
+_TEXT_IDS = ("text", "subject", "notes")
+"""Details of an event that are ids of texts."""
+_OPEN = (TaskStatus.OPEN, TaskStatus.SCHEDULED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rep:
+    """A rep as pages and lists name one."""
+
+    id: str
+    email: str
+    name: str
+    timezone: str | None
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """Where the rep is; None: not said."""
+        return ZoneInfo(self.timezone) if self.timezone else None
+
+
+@dataclass(frozen=True, slots=True)
+class EventShown:
+    """One thing that happened; notes and reasons stand in `detail` as they were typed."""
+
+    at: datetime
+    what: str
+    step: int | None
+    who: Rep | str | None
+    """A rep; the id of somebody whom the tables do not know; None: Drumbeat, or the person."""
+    detail: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageShown:
+    """One email that was, or is to be, sent."""
+
+    step: int
+    state: str
+    message_id: str
+    sent_at: datetime | None
+    why: Why | None
+    due_at: datetime | None
+    subject: str | None
+    bounced: str | None
+    elsewhere: bool
+    answer: str | None
+    """The mail server's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldShown:
+    """A hold that is set, by whom and why."""
+
+    id: str
+    kind: HoldKind
+    set_at: datetime
+    until: datetime | None
+    reason: str | None
+    who: Rep | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShown:
+    """A task that is open for the person."""
+
+    id: str
+    kind: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentShown:
+    """Where one enrollment stands, running or ended."""
+
+    id: str
+    workflow_id: str
+    campaign: str
+    rep: Rep
+    plan: Plan
+    state: str
+    outcome: str | None
+    step: int | None
+    why: Why | None
+    next_at: datetime | None
+    """UTC."""
+    kickoff: datetime
+    ended_at: datetime | None
+    end_asked: str | None
+    """The outcome that somebody has asked for, where the workflow has still to end."""
+    holds: Sequence[HoldShown]
+    task: TaskShown | None
+    messages: Sequence[MessageShown]
+    events: Sequence[EventShown]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of its calendar (R1)."""
+        return self.plan.zone
+
+    @property
+    def step_name(self) -> str | None:
+        """The step at which it stands: "step 2 of 7 (day 3: email 'case-study')"."""
+        if not self.step:
+            return None
+        step = self.plan.step(self.step)
+        label = f" '{step.label}'" if step.label and step.label != step.kind else ""
+        return f"step {self.step} of {len(self.plan.steps)} (day {step.day}: {step.kind}{label})"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonShown:
+    """A person and all their enrollments, the running ones first, then the latest."""
+
+    id: str
+    email: str
+    fields: Mapping[str, str]
+    timezone: str | None
+    suppressed: str | None
+    """Why no email goes to the address; None: it may get some."""
+    enrollments: Sequence[EnrollmentShown]
+
+
+async def person_of(tx: AsyncConnection, address: str) -> Row[Any]:
+    """The person with an address.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = await tx.execute(select(people).where(people.c.email == address.strip().lower()))
+    row = found.one_or_none()
+    if row is None:
+        raise NotFound(f"nobody has the address {address.strip()}: people come with `enroll`")
+    return row
+
+
+async def running(
+    tx: AsyncConnection, person: Row[Any], campaign: str | None = None
+) -> Sequence[Row[Any]]:
+    """A person's running enrollments, of one campaign or of all; the oldest first."""
+    wanted = select(enrollments).where(
+        enrollments.c.person_id == person.id, enrollments.c.ended_at.is_(None)
+    )
+    if campaign is not None:
+        wanted = wanted.where(enrollments.c.campaign == campaign)
+    return (await tx.execute(wanted.order_by(enrollments.c.kickoff, enrollments.c.id))).all()
+
+
+async def some_running(
+    tx: AsyncConnection, person: Row[Any], campaign: str | None = None
+) -> Sequence[Row[Any]]:
+    """As `running`, where at least one is needed.
+
+    Raises:
+        ActionError: There is none.
+    """
+    rows = await running(tx, person, campaign)
+    if not rows:
+        raise await _not_running(tx, person, campaign)
+    return rows
+
+
+async def the_running(
+    tx: AsyncConnection, person: Row[Any], campaign: str | None = None
+) -> Row[Any]:
+    """The one running enrollment that is meant.
+
+    Raises:
+        ActionError: There is none, or there are several and no campaign was named.
+    """
+    rows = await some_running(tx, person, campaign)
+    if len(rows) > 1:
+        slugs = ", ".join(sorted(row.campaign for row in rows))
+        raise ActionError(
+            f"{person.email} runs in {len(rows)} campaigns ({slugs}): say which with --campaign"
+        )
+    return rows[0]
+
+
+async def _not_running(tx: AsyncConnection, person: Row[Any], campaign: str | None) -> ActionError:
+    """The error for somebody who is in no campaign, or not in this one; tells of the last end."""
+    wanted = select(enrollments).where(enrollments.c.person_id == person.id)
+    if campaign is not None:
+        wanted = wanted.where(enrollments.c.campaign == campaign)
+    latest = (await tx.execute(wanted.order_by(enrollments.c.ended_at.desc()).limit(1))).first()
+    where = "in no campaign" if campaign is None else f"not in campaign {campaign}"
+    if latest is None:
+        return NotFound(f"{person.email} is {where}")
+    how = str(latest.outcome).replace("_", " ")
+    zone = Plan.model_validate_json(latest.plan).zone
+    return ActionError(
+        f"{person.email} is {where} any more: {latest.campaign} ended as {how}, "
+        f"{moment(latest.ended_at, zone)}"
+    )
+
+
+def zone_of(enrollment: Row[Any]) -> ZoneInfo:
+    """The zone of an enrollment's calendar (R1)."""
+    return Plan.model_validate_json(enrollment.plan).zone
+
+
+def local_moment(text: str, rows: Iterable[Row[Any]]) -> datetime:
+    """The instant (UTC) of what was typed, local to the enrollments' zone without an offset.
+
+    Raises:
+        ActionError: It cannot be read, does not exist, or the enrollments differ in their zones.
+    """
+    zones = list(dict.fromkeys(zone_of(row) for row in rows)) or [ZoneInfo("UTC")]
+    try:
+        instants = {parse_moment(text, zone, must_exist=True) for zone in zones}
+    except LaunchError as error:
+        raise ActionError(str(error)) from error
+    if len(instants) > 1:
+        names = ", ".join(zone.key for zone in zones)
+        raise ActionError(
+            f"{text} is another moment in each of the enrollments' zones ({names}): "
+            "write it with an offset, as in 2026-11-24T09:30-05:00, or name one with --campaign"
+        )
+    return instants.pop()
+
+
+async def rep_named(tx: AsyncConnection, rep_id: str) -> Rep:
+    """A rep by id, whom the tables know.
+
+    Raises:
+        NotFound: They do not.
+    """
+    found = await _reps(tx, [rep_id])
+    if rep_id not in found:
+        raise NotFound(f"the tables know no rep {rep_id}")
+    return found[rep_id]
+
+
+async def show(
+    tx: AsyncConnection, address: str, now: datetime, campaign: str | None
+) -> PersonShown:
+    """A person and where they stand, in one campaign or in all they ever were in.
+
+    Raises:
+        NotFound: Nobody has the address, or was ever in the campaign.
+    """
+    person = await person_of(tx, address)
+    wanted = select(enrollments).where(enrollments.c.person_id == person.id)
+    if campaign is not None:
+        wanted = wanted.where(enrollments.c.campaign == campaign)
+    order = (enrollments.c.ended_at.is_not(None), enrollments.c.kickoff.desc(), enrollments.c.id)
+    rows = (await tx.execute(wanted.order_by(*order))).all()
+    if campaign is not None and not rows:
+        raise NotFound(f"{person.email} was never in campaign {campaign}")
+    suppression = await suppressions.is_suppressed(tx, person.email)
+    return PersonShown(
+        id=person.id,
+        email=person.email,
+        fields=dict(person.fields),
+        timezone=person.timezone,
+        suppressed=_suppressed(suppression),
+        enrollments=await _enrollments(tx, rows, now),
+    )
+
+
+def _suppressed(row: Row[Any] | None) -> str | None:
+    if row is None:
+        return None
+    what = f"the domain {row.value} is blocked" if row.kind == "domain" else row.source
+    reason = f": {row.reason}" if row.reason else ""
+    return f"{what}, {moment(row.at)}{reason}"
+
+
+async def _enrollments(
+    tx: AsyncConnection, rows: Sequence[Row[Any]], now: datetime
+) -> list[EnrollmentShown]:
+    ids = [row.id for row in rows]
+    happened = (
+        await tx.execute(
+            select(events).where(events.c.enrollment_id.in_(ids)).order_by(events.c.at, events.c.id)
+        )
+    ).all()
+    emails = (
+        await tx.execute(
+            select(messages).where(messages.c.enrollment_id.in_(ids)).order_by(messages.c.step)
+        )
+    ).all()
+    open_tasks = (
+        await tx.execute(
+            select(tasks).where(tasks.c.enrollment_id.in_(ids), tasks.c.status.in_(_OPEN))
+        )
+    ).all()
+    held = {row.id: await holds.active(tx, row, now) for row in rows if row.ended_at is None}
+    who = {row.who for row in happened} | {row.detail.get("rep") for row in happened}
+    who |= {row.rep_id for row in rows} | {hold.who for each in held.values() for hold in each}
+    known = await _reps(tx, who)
+    words = await _texts(tx, happened)
+    return [
+        EnrollmentShown(
+            id=row.id,
+            workflow_id=row.workflow_id,
+            campaign=row.campaign,
+            rep=known[row.rep_id],
+            plan=Plan.model_validate_json(row.plan),
+            state=row.state,
+            outcome=row.outcome,
+            step=row.step or None,
+            why=_why(row.why),
+            next_at=row.next_at,
+            kickoff=row.kickoff,
+            ended_at=row.ended_at,
+            end_asked=row.end_asked["outcome"] if row.end_asked and not row.ended_at else None,
+            holds=[_hold(hold, known) for hold in held.get(row.id, ())],
+            task=next(
+                (
+                    TaskShown(task.id, task.kind, task.subject)
+                    for task in open_tasks
+                    if task.enrollment_id == row.id and task.step is not None
+                ),
+                None,
+            ),
+            messages=[_message(email) for email in emails if email.enrollment_id == row.id],
+            events=[
+                _event(event, known, words) for event in happened if event.enrollment_id == row.id
+            ],
+        )
+        for row in rows
+    ]
+
+
+async def _reps(tx: AsyncConnection, ids: Iterable[str | None]) -> dict[str, Rep]:
+    wanted = select(reps).where(reps.c.id.in_([each for each in ids if each is not None]))
+    return {
+        row.id: Rep(row.id, row.email, row.name, row.timezone) for row in await tx.execute(wanted)
+    }
+
+
+async def _texts(tx: AsyncConnection, happened: Sequence[Row[Any]]) -> dict[str, str]:
+    ids = {row.detail[name] for row in happened for name in _TEXT_IDS if name in row.detail}
+    found = await tx.execute(select(texts.c.id, texts.c.text).where(texts.c.id.in_(ids)))
+    return {row.id: row.text for row in found}
+
+
+def _why(value: object) -> Why | None:
+    return None if value is None else Why.model_validate(value)
+
+
+def _hold(row: Row[Any], known: Mapping[str, Rep]) -> HoldShown:
+    who = None if row.who is None else known.get(row.who, row.who)
+    return HoldShown(row.id, HoldKind(row.kind), row.set_at, row.until, row.reason, who)
+
+
+def _message(row: Row[Any]) -> MessageShown:
+    return MessageShown(
+        step=row.step,
+        state=row.state,
+        message_id=row.message_id,
+        sent_at=row.sent_at,
+        why=_why(row.why),
+        due_at=row.due_at,
+        subject=row.subject,
+        bounced=row.bounced,
+        elsewhere=row.elsewhere,
+        answer=row.answer,
+    )
+
+
+def _event(row: Row[Any], known: Mapping[str, Rep], words: Mapping[str, str]) -> EventShown:
+    detail = dict(row.detail)
+    for name in _TEXT_IDS:
+        if name in detail:
+            detail[name] = words.get(detail[name], detail[name])
+    if detail.get("rep") in known:
+        detail["rep"] = known[detail["rep"]].email
+    who = None if row.who is None else known.get(row.who, row.who)
+    return EventShown(row.at, row.what, row.step, who, detail)
