@@ -110,10 +110,18 @@ async def with_names(tx: AsyncConnection, text: str) -> str:
 
 
 async def keep_text(
-    tx: AsyncConnection, text: str | None, who: str | None, now: datetime
+    tx: AsyncConnection,
+    text: str | None,
+    who: str | None,
+    now: datetime,
+    *,
+    keep_blank: bool = False,
 ) -> str | None:
-    """Keep a note or a reason, which travels through Temporal as an id; None and blank: no text."""
-    if text is None or not text.strip():
+    """Keep a note or a reason, which travels through Temporal as an id; None and blank: no text.
+
+    With `keep_blank` a blank text is kept too: it takes the place of one that was there.
+    """
+    if text is None or not (keep_blank or text.strip()):
         return None
     text_id = f"x{secrets.token_hex(8)}"
     await tx.execute(insert(texts).values(id=text_id, text=text.strip(), who=who, at=now))
