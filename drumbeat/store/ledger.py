@@ -200,7 +200,7 @@ async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:
 
 async def marks_since(
     tx: AsyncConnection, row: Message, since: datetime, *, only_handed_over: bool = False
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row[Any, Any]]:
     """What counts against the mailbox's limits since an instant (UTC), ascending: at, first.
 
     An email's own place does not count against itself.
@@ -212,9 +212,7 @@ async def marks_since(
     wanted = wanted.where(~own | marks.c.handed_over)
     if only_handed_over:
         wanted = wanted.where(marks.c.handed_over)
-    found = await tx.execute(wanted.order_by(marks.c.at))
-    rows: Sequence[Row[Any]] = found.all()
-    return rows
+    return (await tx.execute(wanted.order_by(marks.c.at))).all()
 
 
 async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:

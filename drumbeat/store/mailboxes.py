@@ -16,18 +16,18 @@ async def delivered(tx: AsyncConnection, rep_id: str) -> None:
         update(mailboxes)
         .where(mailboxes.c.rep_id == rep_id)
         .where(or_(mailboxes.c.bounces_running > 0, mailboxes.c.last_trouble.is_not(None)))
-        .values(troubled=[], bounces_running=0, last_trouble=None)
+        .values(troubled_people=[], bounces_running=0, last_trouble=None)
     )
 
 
 async def troubled(tx: AsyncConnection, rep_id: str, person_id: str, words: str) -> int:
     """The server refused the sender, or did not answer; for how many people running."""
     row = await _row(tx, rep_id)
-    people = [*row.troubled, *([person_id] if person_id not in row.troubled else [])]
+    people = [*row.troubled_people, *([person_id] if person_id not in row.troubled_people else [])]
     await tx.execute(
         update(mailboxes)
         .where(mailboxes.c.rep_id == rep_id)
-        .values(troubled=people, last_trouble=words)
+        .values(troubled_people=people, last_trouble=words)
     )
     return len(people)
 
@@ -46,7 +46,7 @@ async def released(tx: AsyncConnection, rep_id: str) -> None:
     await tx.execute(
         update(mailboxes)
         .where(mailboxes.c.rep_id == rep_id)
-        .values(troubled=[], bounces_running=0, last_trouble=None)
+        .values(troubled_people=[], bounces_running=0, last_trouble=None)
     )
 
 
@@ -62,6 +62,6 @@ async def find(tx: AsyncConnection, rep_id: str) -> Row[Any] | None:
 
 
 async def _row(tx: AsyncConnection, rep_id: str) -> Row[Any]:
-    await insert_new(tx, mailboxes, {"rep_id": rep_id, "troubled": [], "bounces_running": 0})
+    await insert_new(tx, mailboxes, {"rep_id": rep_id, "troubled_people": [], "bounces_running": 0})
     wanted = select(mailboxes).where(mailboxes.c.rep_id == rep_id).with_for_update()
     return (await tx.execute(wanted)).one()
