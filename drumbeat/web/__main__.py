@@ -16,7 +16,13 @@ from drumbeat.settings import Settings
 from drumbeat.store.engine import open_store
 from drumbeat.store.errors import StoreError
 from drumbeat.web.app import create_app
-from drumbeat.web.starting import UNDER_UP, StartRefused, listening_socket, refuse_unsafe
+from drumbeat.web.starting import (
+    UNDER_UP,
+    StartRefused,
+    listening_socket,
+    read_settings,
+    refuse_unsafe,
+)
 
 READY = "web ready"
 """The line that it prints once it listens."""
@@ -63,9 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it.
 
     Returns:
-        The exit status: 0 when it was stopped, 1 when it could not start.
+        The exit status: 0 when it was stopped, 1 with the reason when it could not start.
     """
-    settings = Settings()
+    # uvicorn raises the signal again once it has stopped: the database is closed all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings()
+        host, port = _address(arguments, settings)
+        asyncio.run(serve(settings, host, port))
+    except (StartRefused, StoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _address(arguments: Sequence[str] | None, settings: Settings) -> tuple[str, int]:
     parser = argparse.ArgumentParser(prog="python -m drumbeat.web", description=__doc__)
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen at (%(default)s)"
@@ -74,17 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--port", type=int, default=settings.web_port, help="the port (%(default)s)"
     )
     given = parser.parse_args(arguments)
-    # uvicorn raises the signal again once it has stopped: the database is closed all the same.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        asyncio.run(serve(settings, given.host, given.port))
-    except (StartRefused, StoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    return given.host, given.port
 
 
 if __name__ == "__main__":

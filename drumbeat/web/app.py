@@ -1,9 +1,11 @@
 """The web application: the public pages and the health address; the Command Center follows."""
 
 import asyncio
+import logging
+import unicodedata
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -11,14 +13,19 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from drumbeat.actions.errors import NotFound
 from drumbeat.actions.suppressing import unsubscribe_enrollment
 from drumbeat.mail.links import Links
 from drumbeat.store.engine import Store
+from drumbeat.store.errors import StoreError
 from drumbeat.store.schema import enrollments
 from drumbeat.web.guarding import Guard
-from drumbeat.web.limiting import FailureLimit
+from drumbeat.web.limiting import FailureLimit, network
+
+_LOG = logging.getLogger("drumbeat.web")
 
 _HERE = Path(__file__).parent
 _PAGES = Jinja2Templates(_HERE / "templates")
@@ -36,6 +43,7 @@ _NOTICES = {
     405: ("Not like this", "This address does not take that kind of request."),
     413: ("Too much at once", "Please make it shorter."),
     429: ("Too many tries", "Please wait a minute and try again."),
+    503: ("Not just now", "Something is being repaired. Please try again in a few minutes."),
 }
 
 
@@ -54,9 +62,11 @@ def create_app(
         temporal_ui: The address of the Temporal UI, where whoever sees the start page can reach it.
         failures: How many unknown tokens an address may try; default: 20 a minute.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # A slash too many leads nowhere: a redirect would repeat the Host header that somebody sent.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     app.add_exception_handler(HTTPException, _notice)
+    app.add_exception_handler(StoreError, _notice)
     failures = failures or FailureLimit()
 
     @app.api_route("/health", methods=_READ)
@@ -65,7 +75,7 @@ def create_app(
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT), store.read() as tx:
                 await tx.execute(select(1))
-        except (SQLAlchemyError, OSError, TimeoutError):
+        except (StoreError, SQLAlchemyError, OSError, TimeoutError):
             return JSONResponse({"status": "database unreachable"}, 503)
         return JSONResponse({"status": "ok"})
 
@@ -88,10 +98,11 @@ def create_app(
         follow (RFC 8058, section 3.1).
         """
         enrollment_id = await known_enrollment(request, token)
-        form = await request.form(max_files=0, max_fields=20)
-        reason = form.get("reason")
-        text = " ".join(reason.split())[:LONGEST_REASON] if isinstance(reason, str) else ""
-        await unsubscribe_enrollment(store, enrollment_id, reason=text or None)
+        form = await _form(request)
+        try:
+            await unsubscribe_enrollment(store, enrollment_id, _reason(form.get("reason")))
+        except NotFound:
+            raise HTTPException(404) from None
         name, value = ONE_CLICK
         if form.get(name) == value:
             return PlainTextResponse("You are unsubscribed.\n")
@@ -111,8 +122,7 @@ def create_app(
                 )
                 if found.one_or_none() is not None:
                     return enrollment_id
-        address = request.client.host if request.client else ""
-        if failures.is_exceeded_by(address):
+        if failures.is_exceeded_by(network(request.client.host if request.client else "")):
             seconds = str(int(failures.span.total_seconds()))
             raise HTTPException(429, headers={"Retry-After": seconds})
         raise HTTPException(404)
@@ -120,17 +130,40 @@ def create_app(
     return Guard(app)
 
 
-def _page(request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+def _page(request: Request, name: str, status: int = 200, **values: object) -> HTMLResponse:
     return _PAGES.TemplateResponse(request, name, values, status_code=status)
+
+
+async def _form(request: Request) -> FormData:
+    """The fields that were posted; none where nobody can read them: the token alone decides."""
+    try:
+        return await request.form(max_files=0, max_fields=20)
+    except HTTPException as error:
+        if error.status_code != HTTPStatus.BAD_REQUEST:
+            raise
+        return FormData()
+
+
+def _reason(posted: object) -> str | None:
+    """What the person wrote, in one line, without what no database or terminal should be given."""
+    if not isinstance(posted, str):
+        return None
+    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in posted)
+    return " ".join(plain.split())[:LONGEST_REASON] or None
 
 
 async def _notice(request: Request, error: Exception) -> Response:
     """One neutral page for everything that cannot be answered: it tells nobody what exists."""
-    if not isinstance(error, HTTPException):
+    headers: Mapping[str, str] = {}
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, error.headers or {}
+    elif isinstance(error, StoreError):
+        _LOG.error("%s", error)  # it names the database, nothing of the request
+        status, headers = 503, {"Retry-After": "60"}
+    else:
         raise error
-    status = error.status_code
     phrase = HTTPStatus(status).phrase
     title, sentence = _NOTICES.get(status, (phrase, "This request cannot be answered."))
     page = _page(request, "notice.html", status, title=title, sentence=sentence)
-    page.headers.update(error.headers or {})
+    page.headers.update(headers)
     return page

@@ -5,6 +5,7 @@ import traceback
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +13,9 @@ _LOG = logging.getLogger("drumbeat.web")
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request: a reason for unsubscribing is the longest that anybody sends."""
+
+STATIC = "/static/"
+STATIC_CACHE = "public, max-age=3600"
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -46,7 +50,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 # What is not static says something about one person.
-                headers.setdefault("Cache-Control", "no-store")
+                is_static = scope["path"].startswith(STATIC) and message["status"] < 400
+                headers.setdefault("Cache-Control", STATIC_CACHE if is_static else "no-store")
             await send(message)
 
         if _length(scope) > self._largest:
@@ -55,6 +60,8 @@ class Guard:
             return
         try:
             await self._app(scope, self._counted(receive), send_guarded)
+        except ClientDisconnect:
+            return
         except Exception as error:
             # It is answered already, and raised again to be logged. Its own words, and those of the
             # request, may hold a token or an address.

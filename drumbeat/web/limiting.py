@@ -1,5 +1,6 @@
 """How often one address may fail: a window that slides."""
 
+import ipaddress
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -44,3 +45,22 @@ class FailureLimit:
         while failures[0] <= now - self.span.total_seconds():
             failures.popleft()
         return len(failures) > self.most
+
+
+def network(address: str) -> str:
+    """What counts as one address: of IPv6 the /64, which one household gets whole.
+
+    >>> network("2001:db8:1:2:3:4:5:6")
+    '2001:db8:1:2::/64'
+    >>> network("::ffff:192.0.2.1")
+    '192.0.2.1'
+    """
+    try:
+        read = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(read, ipaddress.IPv4Address):
+        return address
+    if read.ipv4_mapped is not None:
+        return str(read.ipv4_mapped)
+    return str(ipaddress.ip_network((int(read), 64), strict=False))

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from drumbeat.settings import Settings
 
 SHORTEST_KEY = 32
@@ -19,6 +21,20 @@ UNDER_UP = "DRUMBEAT_UP"
 
 class StartRefused(Exception):
     """It cannot start; the text is one line that says why, and what would help."""
+
+
+def read_settings() -> Settings:
+    """The settings, from the environment or `.env`.
+
+    Raises:
+        StartRefused: One of them cannot be used; it is named as it is set.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise StartRefused(f"DRUMBEAT_{name}: {first['msg']}") from None
 
 
 def refuse_unsafe(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
@@ -72,5 +88,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
             else f"{host}:{port}: {error.strerror}"
         )
         raise StartRefused(f"{taken}: set DRUMBEAT_WEB_PORT, or --host and --port") from error
+    except (UnicodeError, OverflowError) as error:
+        raise StartRefused(
+            f"{host}:{port} is no address to listen at: set --host and --port"
+        ) from error
     listening.setblocking(False)
     return listening
