@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.actions.desk import moment
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.calendar import Plan
+from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.planning import LaunchError, parse_moment
 from drumbeat.campaign.states import HoldKind, TaskStatus, Why
 from drumbeat.store import holds, suppressions
@@ -144,11 +145,15 @@ async def person_of(tx: AsyncConnection, address: str) -> Row[Any]:
 
     Raises:
         NotFound: There is none.
+        ActionError: It is no address.
     """
-    found = await tx.execute(select(people).where(people.c.email == address.strip().lower()))
-    row = found.one_or_none()
+    try:
+        email = normalise_address(address.strip())
+    except BadAddress as error:
+        raise ActionError(str(error)) from error
+    row = (await tx.execute(select(people).where(people.c.email == email))).one_or_none()
     if row is None:
-        raise NotFound(f"nobody has the address {address.strip()}: people come with `enroll`")
+        raise NotFound(f"nobody has the address {email}: people come with `enroll`")
     return row
 
 
