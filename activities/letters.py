@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.campaign import templates, threads
 from drumbeat.campaign.calendar import Plan, PlannedStep, Standing
 from drumbeat.campaign.model import Campaign, EmailStep
+from drumbeat.campaign.record import What
 from drumbeat.campaign.states import MessageState, TaskStatus, Why, WhyCode
 from drumbeat.campaign.templates import Body, MissingData
 from drumbeat.campaign.threads import EarlierEmail, Left, Thread
@@ -25,7 +26,7 @@ from drumbeat.mail.quoting import Quote, quote
 from drumbeat.mail.rendering import Renderer, RenderingStopped
 from drumbeat.reps import Rep, Reps
 from drumbeat.store import campaigns, ledger
-from drumbeat.store.schema import drafts, enrollments, messages, people, tasks
+from drumbeat.store.schema import drafts, enrollments, events, messages, people, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +360,17 @@ async def show_trouble(tx: AsyncConnection, case: Case, why: Why) -> None:
 
 
 async def close_task(tx: AsyncConnection, case: Case, now: datetime) -> None:
-    """Its email was sent: the rep's task is over."""
+    """Its email was sent: the rep's task is over, by whoever asked for that last."""
+    asked = (
+        select(events.c.who)
+        .where(
+            events.c.enrollment_id == case.enrollment.id,
+            events.c.step == case.number,
+            events.c.what.in_((What.SEND_ASKED, What.TASK_SCHEDULED)),
+        )
+        .order_by(events.c.id.desc())
+        .limit(1)
+    )
     await tx.execute(
         update(tasks)
         .where(
@@ -367,5 +378,11 @@ async def close_task(tx: AsyncConnection, case: Case, now: datetime) -> None:
             tasks.c.step == case.number,
             tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
         )
-        .values(status=TaskStatus.COMPLETED, closed_at=now, send_at=None, trouble=None)
+        .values(
+            status=TaskStatus.COMPLETED,
+            closed_at=now,
+            closed_by=asked.scalar_subquery(),
+            send_at=None,
+            trouble=None,
+        )
     )

@@ -200,6 +200,13 @@ class Enrollment(BaseModel):
                 return f"{entry.what}{by} at {entry.at:%Y-%m-%d %H:%M} UTC"
         return how
 
+    def who_asked(self, step: int) -> str:
+        """By whom and when a rep's email was asked to leave last, as far as that is remembered."""
+        for entry in reversed(self.happened):
+            if entry.step == step and entry.what in (What.SEND_ASKED, What.TASK_SCHEDULED):
+                return f", asked for by {entry.who} at {entry.at:%Y-%m-%d %H:%M} UTC"
+        return ""
+
     # What the tables are told
 
     def shown(self) -> Shown:

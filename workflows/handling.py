@@ -26,7 +26,8 @@ def open_task(enrollment: Enrollment, message: messages.Message, task_id: str) -
     if number != enrollment.step or enrollment.task is None:
         raise Refused(f"task {task_id} is not open yet")
     if enrollment.phase is State.SENDING:
-        raise Refused(f"the email of task {task_id} is just being sent")
+        asked = enrollment.who_asked(number)
+        raise Refused(f"the email of task {task_id} is just being sent{asked}")
     return enrollment.task
 
 
@@ -107,6 +108,9 @@ def send_task_email(enrollment: Enrollment, message: messages.SendTaskEmail, now
         raise Refused("it is in doubt whether it was sent already: resolve that first")
     if message.at is not None and message.at <= now:
         raise Refused("the moment to send it has passed already")
+    if task.send_now:
+        asked = enrollment.who_asked(enrollment.step)
+        raise Refused(f"the email of task {message.task_id} is leaving already{asked}")
     if message.draft_id is not None:
         enrollment.drafts[enrollment.step] = message.draft_id
     task.trouble = None

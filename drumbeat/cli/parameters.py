@@ -128,3 +128,12 @@ Start = Annotated[
         validator=_is_moment,
     ),
 ]
+LeaveAt = Annotated[
+    str,
+    Parameter(
+        name="--at",
+        help="When it leaves: a date with a time; without an offset it is local to the "
+        "enrollment's zone.",
+        validator=_is_moment,
+    ),
+]

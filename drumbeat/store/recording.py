@@ -181,7 +181,8 @@ async def _task_edited(tx: AsyncConnection, row: Enrollment, entry: Entry, now: 
 
 async def _send_asked(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
     at = entry.detail.get("at")
-    values: dict[str, Any] = {"trouble": None}
+    # Sending now takes the place of a moment that was set before.
+    values: dict[str, Any] = {"trouble": None, "status": TaskStatus.OPEN, "send_at": None}
     if at is not None:
         values |= {"status": TaskStatus.SCHEDULED, "send_at": datetime.fromisoformat(at)}
     if "draft" in entry.detail:
