@@ -264,19 +264,37 @@ def _header_faults(header: list[str], columns: tuple[str, ...]) -> list[str]:
             faults.append(f"column {number} has no name: give it one")
         elif token in seen:
             faults.append(f"the columns '{_short(seen[token])}' and '{_short(name)}' are the same")
-        elif token.startswith("my_"):
-            faults.append(f"the column '{_short(name)}' begins with 'my_', as only the rep's do")
-        elif token in OTHER_TOKENS:
-            faults.append(f"the column '{_short(name)}' is a token of Drumbeat's own: rename it")
-        elif not _is_token(token):
-            faults.append(
-                f"the column '{_short(name)}' cannot be a token:"
-                " letters, digits and '_' make one, a letter comes first"
-            )
+        elif (why := _why_no_field(token)) is not None:
+            faults.append(f"the column '{_short(name)}' {why}")
         seen.setdefault(token, name)
     if "email" not in columns:
         faults.append(_no_email(header, columns))
     return faults
+
+
+def _why_no_field(token: str) -> str | None:
+    """Why a token cannot be a field of a person."""
+    if token.startswith("my_"):
+        return "begins with 'my_', as only the rep's tokens do: rename it"
+    if token in OTHER_TOKENS:
+        return "is a token of Drumbeat's own: rename it"
+    if not _is_token(token):
+        return "cannot be a token: letters, digits and '_' make one, a letter comes first"
+    return None
+
+
+def field_fault(token: str, text: str) -> str | None:
+    """Why a person cannot have a field of that name and text; None where it is fine.
+
+    >>> field_fault("my_name", "Ann")
+    "'my_name' begins with 'my_', as only the rep's tokens do: rename it"
+    """
+    why = _why_no_field(token)
+    if why is not None:
+        return f"'{_short(token)}' {why}"
+    if len(text) > MAX_FIELD:
+        return f"'{_short(token)}' has more than {MAX_FIELD:,} characters: shorten it"
+    return f"'{_short(token)}' holds a NUL" if "\0" in text else None
 
 
 def _short(name: str) -> str:
