@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from itsdangerous import BadSignature, URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer
 
 _UNSUBSCRIBE = "unsubscribe"
 
@@ -28,8 +28,10 @@ class Links:
 
     def read_unsubscribe(self, token: str) -> str | None:
         """The enrollment's id; None where the token was not made here, or was changed."""
+        if not token.isascii():
+            return None
         try:
             read = self._unsubscribe.loads(token)
-        except BadSignature:
+        except BadData:  # also a payload that another version has signed
             return None
         return read if isinstance(read, str) else None
