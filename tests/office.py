@@ -3,6 +3,7 @@
 Time is virtual: a workflow's time is skipped, and the tables' clock follows it inside activities.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, update
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import TimeSkipper
@@ -79,6 +80,7 @@ class Office:
         self.mailer = mailer
         self.task_queue = f"office-{secrets.token_hex(6)}"
         self.skipper = TimeSkipper(client)
+        self._skipped: dict[str, timedelta] = {}
 
     @property
     def desk(self) -> Desk:
@@ -154,15 +156,20 @@ class Office:
         return Enrolled(enrollment_id, person_id, handle)
 
     async def skip(self, enrolled: Enrolled, **delta: float) -> None:
-        await self.skipper.fast_forward(enrolled.handle, timedelta(**delta))
+        await self._skip(enrolled, timedelta(**delta))
+
+    async def _skip(self, enrolled: Enrolled, delta: timedelta) -> None:
+        await self.skipper.fast_forward(enrolled.handle, delta)
+        before = self._skipped.get(enrolled.id, timedelta())
+        self._skipped[enrolled.id] = before + delta
 
     async def until(self, enrolled: Enrolled, is_so: Callable[[Progress], bool]) -> Progress:
         """Ask for the progress until it is as wanted: each question waits for the workflow."""
-        for _ in range(500):
-            progress = await enrolled.handle.query(CampaignWorkflow.progress)
-            if is_so(progress):
-                return progress
-        raise AssertionError(f"it never came to be so: {progress}")
+        async with asyncio.timeout(20):
+            while True:
+                progress = await enrolled.handle.query(CampaignWorkflow.progress)
+                if is_so(progress):
+                    return progress
 
     async def skip_until_sent(self, enrolled: Enrolled, step: int) -> Row[Any]:
         """Skip to the step's time and wait until its email is recorded as sent."""
@@ -170,7 +177,22 @@ class Office:
             row = await self.message(enrolled, step)
             if row is not None and row.state == "sent":
                 return row
-            await self.skip(enrolled, minutes=30)
+            await self.skip_to_next(enrolled)
+
+    async def until_task(self, enrolled: Enrolled, step: int) -> None:
+        """Skip to the step's day and wait until its task is open."""
+        while await self.task(enrolled, step) is None:
+            await self.skip_to_next(enrolled)
+
+    async def skip_to_next(self, enrolled: Enrolled) -> None:
+        """Skip to when the workflow does something by itself, if that is not at once."""
+        progress = await enrolled.handle.query(CampaignWorkflow.progress)
+        if progress.next_at_utc is None:
+            return
+        virtual = datetime.now(UTC) + self._skipped.get(enrolled.id, timedelta())
+        wait = progress.next_at_utc - virtual
+        if wait > timedelta(seconds=2):
+            await self._skip(enrolled, wait)
 
     async def message(self, enrolled: Enrolled, step: int) -> Row[Any] | None:
         wanted = select(messages).where(
@@ -183,6 +205,13 @@ class Office:
         wanted = select(tasks).where(tasks.c.enrollment_id == enrolled.id, tasks.c.step == step)
         async with self.store.read() as tx:
             return (await tx.execute(wanted)).one_or_none()
+
+    async def mend(self, enrolled: Enrolled, **fields: str) -> None:
+        """Change a person's data, as `person mend` does."""
+        async with self.store.write() as tx:
+            row = (await tx.execute(select(people).where(people.c.id == enrolled.person_id))).one()
+            values = {"fields": {**row.fields, **fields}, "revision": row.revision + 1}
+            await tx.execute(update(people).where(people.c.id == row.id).values(values))
 
     async def row(self, enrolled: Enrolled) -> Row[Any]:
         async with self.store.read() as tx:
