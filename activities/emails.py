@@ -505,8 +505,6 @@ class Emails:
         standing = calendar.after(
             case.plan, send.record.standing, case.planned, now, how, was=was, rep_zone=zone
         )
-        if send.by_rep:
-            await letters.close_task(tx, case, now)
         if send.step == len(case.plan.steps):
             return  # The workflow records the end.
         following = case.plan.step(send.step + 1)

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.campaign import templates, threads
 from drumbeat.campaign.calendar import Plan, PlannedStep, Standing
 from drumbeat.campaign.model import Campaign, EmailStep
-from drumbeat.campaign.record import What
 from drumbeat.campaign.states import MessageState, TaskStatus, Why, WhyCode
 from drumbeat.campaign.templates import Body, MissingData
 from drumbeat.campaign.threads import EarlierEmail, Left, Thread
@@ -26,7 +25,7 @@ from drumbeat.mail.quoting import Quote, quote
 from drumbeat.mail.rendering import Renderer, RenderingStopped
 from drumbeat.reps import Rep, Reps
 from drumbeat.store import campaigns, ledger
-from drumbeat.store.schema import drafts, enrollments, events, messages, people, tasks
+from drumbeat.store.schema import drafts, enrollments, messages, people, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,33 +355,4 @@ async def show_trouble(tx: AsyncConnection, case: Case, why: Why) -> None:
         update(tasks)
         .where(tasks.c.enrollment_id == case.enrollment.id, tasks.c.step == case.number)
         .values(trouble=why.model_dump(mode="json"), status=TaskStatus.OPEN, send_at=None)
-    )
-
-
-async def close_task(tx: AsyncConnection, case: Case, now: datetime) -> None:
-    """Its email was sent: the rep's task is over, by whoever asked for that last."""
-    asked = (
-        select(events.c.who)
-        .where(
-            events.c.enrollment_id == case.enrollment.id,
-            events.c.step == case.number,
-            events.c.what.in_((What.SEND_ASKED, What.TASK_SCHEDULED)),
-        )
-        .order_by(events.c.id.desc())
-        .limit(1)
-    )
-    await tx.execute(
-        update(tasks)
-        .where(
-            tasks.c.enrollment_id == case.enrollment.id,
-            tasks.c.step == case.number,
-            tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
-        )
-        .values(
-            status=TaskStatus.COMPLETED,
-            closed_at=now,
-            closed_by=asked.scalar_subquery(),
-            send_at=None,
-            trouble=None,
-        )
     )

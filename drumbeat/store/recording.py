@@ -16,6 +16,7 @@ from drumbeat.campaign.record import Entry, Record, Shown, What
 from drumbeat.campaign.states import HoldKind, MessageState, State, TaskStatus, Why, WhyCode
 from drumbeat.store import events, holds, ledger, outbox, suppressions
 from drumbeat.store.schema import enrollments, marks, messages, people, tasks, texts
+from drumbeat.store.schema import events as event_rows
 
 _OPEN = (TaskStatus.OPEN, TaskStatus.SCHEDULED)
 _WAITING = (MessageState.SCHEDULED, MessageState.BLOCKED, MessageState.FAILED)
@@ -135,6 +136,28 @@ async def _task_completed(
     tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime
 ) -> None:
     await _close_task(tx, row, entry, TaskStatus.COMPLETED)
+
+
+async def _sent(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
+    """The task of a rep's email is over when that is sent, by whoever asked for it last."""
+    asked = (
+        select(event_rows.c.who)
+        .where(
+            event_rows.c.enrollment_id == row.id,
+            event_rows.c.step == entry.step,
+            event_rows.c.what.in_((What.SEND_ASKED, What.TASK_SCHEDULED)),
+        )
+        .order_by(event_rows.c.id.desc())
+        .limit(1)
+    )
+    values = {
+        "status": TaskStatus.COMPLETED,
+        "closed_at": entry.at,
+        "closed_by": asked.scalar_subquery(),
+        "send_at": None,
+        "trouble": None,
+    }
+    await _change_task(tx, row, entry, values)
 
 
 async def _sent_elsewhere(
@@ -311,6 +334,7 @@ async def _give_places_back(tx: AsyncConnection, row: Enrollment, step: int | No
 _Effect = Callable[[AsyncConnection, Enrollment, Entry, datetime], Awaitable[None]]
 
 _EFFECTS: dict[What, _Effect] = {
+    What.SENT: _sent,
     What.TASK_COMPLETED: _task_completed,
     What.SENT_ELSEWHERE: _sent_elsewhere,
     What.TASK_SKIPPED: _skipped,
