@@ -30,6 +30,7 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
     "block": "drumbeat.cli.block",
+    "campaign": "drumbeat.cli.campaign",
     "person": "drumbeat.cli.person",
     "suppress": "drumbeat.cli.suppress",
     "task": "drumbeat.cli.task",

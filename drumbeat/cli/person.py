@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from drumbeat.actions import people, steering
+from drumbeat.actions import mending, people, steering
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.desk import moment
 from drumbeat.actions.people import EnrollmentShown, EventShown, PersonShown, Rep
@@ -119,12 +119,13 @@ async def mend(
     acting: As = None,
 ) -> None:
     """Change a person's data; an email that is blocked by missing data goes on."""
-    from drumbeat.actions import mending
-
     wanted = _fields(fields)
     async with Context() as context:
         desk = await context.desk(acting)
         done = await mending.mend(desk, address, wanted)
+        if not done.told.keys:
+            say("nothing changed: it was so already")
+            return
         say(f"mended {', '.join(wanted)}: {_count(done)}")
         say_unconfirmed(await unconfirmed(desk.store, done.told))
 
