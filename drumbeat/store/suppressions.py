@@ -1,7 +1,7 @@
 """Addresses and domains that get no email, whatever the campaign."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -96,3 +96,24 @@ async def every(tx: AsyncConnection, kind: Kind) -> Sequence[Row[Any]]:
         suppressions.c.kind == kind, suppressions.c.lifted_at.is_(None)
     )
     return (await tx.execute(wanted.order_by(suppressions.c.at))).all()
+
+
+async def against(tx: AsyncConnection, addresses: Collection[str]) -> dict[str, Row[Any]]:
+    """What keeps email from some hundreds of addresses: those that something does, and what."""
+    domains = {address.rpartition("@")[2] for address in addresses}
+    wanted = select(suppressions).where(
+        suppressions.c.lifted_at.is_(None),
+        or_(
+            and_(suppressions.c.kind == "address", suppressions.c.value.in_(addresses)),
+            and_(suppressions.c.kind == "domain", suppressions.c.value.in_(domains)),
+        ),
+    )
+    standing = {(row.kind, row.value): row for row in await tx.execute(wanted)}
+    found = {}
+    for address in addresses:
+        row = standing.get(("address", address)) or standing.get(
+            ("domain", address.rpartition("@")[2])
+        )
+        if row is not None:
+            found[address] = row
+    return found
