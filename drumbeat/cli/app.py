@@ -35,6 +35,7 @@ COMMANDS = {
     "suppress": "drumbeat.cli.suppress",
     "task": "drumbeat.cli.task",
     "up": "drumbeat.cli.up",
+    "validate": "drumbeat.cli.validate",
 }
 """The first word of a command -> the module whose `commands` carry it out."""
 
