@@ -59,7 +59,8 @@ async def put_for_running(
     ).where(which, enrollments.c.ended_at.is_(None))
     columns = ["key", "enrollment_id", "kind", "payload", "not_before"]
     statement = dialect.insert(outbox).from_select(columns, rows).on_conflict_do_nothing()
-    return (await tx.execute(statement)).rowcount
+    # Without the option SQLAlchemy keeps no count of an INSERT on PostgreSQL.
+    return (await tx.execute(statement.execution_options(preserve_rowcount=True))).rowcount
 
 
 async def waiting(tx: AsyncConnection, now: datetime, limit: int) -> Sequence[Row[Any]]:
