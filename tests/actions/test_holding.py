@@ -13,7 +13,7 @@ from drumbeat.mail.rendering import Renderer
 from drumbeat.store import outbox as outbox_table
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, enrollments, holds, mailboxes, outbox, texts
-from tests.actions.desks import desk_without_temporal
+from tests.actions.tables_only import desk_without_temporal
 from tests.activities.world import MONDAY, Clock, Walk, World, call, campaign, email
 
 ADA = "ada@example.org"
