@@ -9,32 +9,15 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.desk import refuse_if_over
-from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.errors import ActionError
 from drumbeat.campaign.model import Priority
-from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.record import What
 from drumbeat.campaign.states import TaskStatus
 from drumbeat.store import events
 from drumbeat.store import tasks as queue
-from drumbeat.store.schema import enrollments, people, reps, tasks
+from drumbeat.store.schema import enrollments, reps, tasks
 
 KINDS = ("call", "inmail", "custom", "email")
-
-
-async def person_of(tx: AsyncConnection, address: str) -> Row[Any]:
-    """The person with an address.
-
-    Raises:
-        ActionError: There is none, or it is no address.
-    """
-    try:
-        email = normalise_address(address.strip())
-    except BadAddress as error:
-        raise ActionError(f"{address!r} is no address: {error}") from error
-    person = (await tx.execute(select(people).where(people.c.email == email))).one_or_none()
-    if person is None:
-        raise NotFound(f"nobody has the address {email}: `enroll` makes people known")
-    return person
 
 
 async def usual_rep(tx: AsyncConnection, person_id: str) -> Row[Any]:

@@ -16,6 +16,7 @@ from drumbeat.actions import own_tasks
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.desk import Desk, keep_text, refuse_if_over, rep_of
 from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.people import person_of
 from drumbeat.campaign.calendar import Plan, local_date
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.record import What
@@ -155,7 +156,7 @@ async def add(
     subject = clean_subject(subject)
     async with desk.store.write() as tx:
         now = await desk.store.now(tx)
-        known = await own_tasks.person_of(tx, person)
+        known = await person_of(tx, person)
         if desk.acting is not None:
             rep = await rep_of(tx, desk.acting)
         else:
