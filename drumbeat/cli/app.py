@@ -31,7 +31,9 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
     "block": "drumbeat.cli.block",
     "campaign": "drumbeat.cli.campaign",
+    "enroll": "drumbeat.cli.enroll",
     "person": "drumbeat.cli.person",
+    "preview": "drumbeat.cli.preview",
     "suppress": "drumbeat.cli.suppress",
     "task": "drumbeat.cli.task",
     "up": "drumbeat.cli.up",
