@@ -1,7 +1,6 @@
 """The worker: connects, wires the activities to their parts, and runs until SIGTERM or SIGINT."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -15,8 +14,12 @@ from activities.emails import Emails
 from activities.enrollments import Enrollments
 from activities.incidents import IncidentInterceptor
 from activities.letters import Letters
+from activities.metrics import CountingInterceptor
 from activities.tasks import Tasks
 from drumbeat.actions.delivery import Delivery
+from drumbeat.actions.watching import Watch
+from drumbeat.cli.errors import CommandRefused, report
+from drumbeat.logs import start_logging
 from drumbeat.mail.links import Links
 from drumbeat.mail.rendering import Renderer
 from drumbeat.mail.sending import Mailer, SmtpMailer
@@ -24,10 +27,10 @@ from drumbeat.reps import Reps, read_reps
 from drumbeat.settings import Settings
 from drumbeat.store import keys, reps
 from drumbeat.store.engine import Store, open_store
-from drumbeat.store.errors import StoreError
-from drumbeat.temporal.client import TemporalUnreachable, connect
+from drumbeat.temporal.client import connect
 from drumbeat.temporal.interceptor import RecordingInterceptor
-from drumbeat.web.starting import StartRefused, refuse_unsafe
+from drumbeat.web.metrics import serve_metrics
+from drumbeat.web.starting import refuse_unsafe
 from workflows.campaign import CampaignWorkflow
 
 READY = "worker ready"
@@ -48,7 +51,8 @@ def build_worker(
             Tasks(store).open_task,
             Enrollments(store).record,
         ],
-        interceptors=[RecordingInterceptor(), IncidentInterceptor()],
+        # The first is the outermost: what is counted has got past the one after it.
+        interceptors=[RecordingInterceptor(), CountingInterceptor(), IncidentInterceptor()],
         max_cached_workflows=settings.worker_cache,
         max_concurrent_workflow_tasks=settings.worker_slots,
         max_concurrent_activities=settings.worker_slots,
@@ -60,7 +64,8 @@ async def run(settings: Settings) -> None:
     """Run until told to stop; outstanding sends are finished first.
 
     Raises:
-        StartRefused: The settings, or the reps file, cannot be used.
+        StartRefused: The settings are not safe.
+        CommandRefused: The reps file cannot be used.
         StoreError: The database cannot be used.
         TemporalUnreachable: No Temporal server answers.
     """
@@ -78,15 +83,21 @@ async def run(settings: Settings) -> None:
         client = await connect(settings)
         letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), known)
         delivery = Delivery(store, client, settings.task_queue)
+        watch = Watch(store)
+        if settings.metrics_port:
+            server = serve_metrics(
+                settings.metrics_host, settings.metrics_port, lambda: watch.trouble
+            )
+            stack.callback(server.shutdown)
         async with build_worker(client, settings, store, letters, mailer):
             print(READY, flush=True)
-            await delivery.run(stop)
+            await asyncio.gather(delivery.run(stop), watch.run(stop))
 
 
 async def _reps(settings: Settings, store: Store) -> Reps:
     reading = read_reps(settings.reps, local_smtp=settings.local_smtp or None)
     if reading.faults:
-        raise StartRefused("\n".join(str(fault) for fault in reading.faults))
+        raise CommandRefused(*(str(fault) for fault in reading.faults))
     async with store.write() as tx:
         known = Reps(reading.reps, await keys.people_key(tx))
         await reps.sync(tx, known, await store.now(tx))
@@ -95,11 +106,13 @@ async def _reps(settings: Settings, store: Store) -> Reps:
 
 def main() -> int:
     """Run the worker; 0 when it was stopped, 1 with the reason when it could not start."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     try:
-        asyncio.run(run(Settings()))
-    except (StartRefused, StoreError, TemporalUnreachable) as error:
-        print(error, file=sys.stderr)
+        settings = Settings()
+        start_logging(settings)
+        asyncio.run(run(settings))
+    except Exception as error:
+        for line in report(error):
+            print(line, file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,7 @@
 """Every setting, from the environment or `.env`, in one place (SPEC section 12)."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,10 @@ class Settings(BaseSettings):
     worker_slots: int = Field(100, ge=1)
     """Workflow tasks, and activities, that a worker runs at once."""
     task_queue: str = "drumbeat"
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Where a worker serves `/metrics` and `/health`; 0: nowhere."""
+    metrics_host: str = "127.0.0.1"
+    log_format: Literal["text", "json"] = "text"
 
     @property
     def database(self) -> str:

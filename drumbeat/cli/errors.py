@@ -48,8 +48,16 @@ def _foreseen(error: Exception) -> str | None:
     from drumbeat.reps import MailboxError
     from drumbeat.store.errors import StoreError
     from drumbeat.temporal.client import TemporalUnreachable
+    from drumbeat.web.starting import StartRefused
 
-    foreseen = (ActionError, LaunchError, MailboxError, StoreError, TemporalUnreachable)
+    foreseen = (
+        ActionError,
+        LaunchError,
+        MailboxError,
+        StartRefused,
+        StoreError,
+        TemporalUnreachable,
+    )
     if isinstance(error, foreseen):
         return str(error)
     if isinstance(error, WorkflowUpdateFailedError):
