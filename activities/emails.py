@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities import letters
-from activities.guarding import guard
+from activities.guarding import guard, of_suppression
 from activities.letters import Case, Letter, Letters
 from activities.outcomes import (
     Blocked,
     Failed,
     HardBounce,
+    Held,
     InDoubt,
     NotSent,
     SendEmail,
@@ -127,12 +128,19 @@ class Emails:
         letter: Letter | Why,
     ) -> Attempt | SendOutcome | None:
         """Look once more whether it may leave, take its place, store the bytes: "sending"."""
+        # Locked in the same order by everybody: enrollment, email, mailbox.
+        row = await ledger.enrollment(tx, case.enrollment.id)
         now = await self._store.now(tx)
-        fresh = await self._letters.read(tx, case.enrollment.id, send.step, send.draft_id, now)
+        fresh = await self._letters.read(
+            tx, row.id, send.step, send.draft_id, now, blobs=case.blobs
+        )
         known = await self._known_already(tx, send, fresh, now)
         if known is not None:
             return known
-        against = await guard(tx, fresh.enrollment, fresh.person.email, send.released, now)
+        if row.seq > send.seq:
+            # The workflow has gone on since: nobody waits for this attempt any more.
+            return _ask_again(now, send)
+        against = await guard(tx, row, fresh.person.email, send.released, now)
         if against is not None:
             await ledger.give_back(tx, fresh.message)
             return await self._stopped(tx, send, fresh, against, now)
@@ -175,7 +183,9 @@ class Emails:
 
         leave_at = leave(now)
         if leave_at > now:
-            code = WhyCode.WINDOW if due.on == send.due_on else WhyCode.TIME
+            is_day = calendar.is_sending_day(case.plan, calendar.local_date(now, case.plan.zone))
+            is_window = is_day and calendar.may_leave(case.plan, now) == due.at
+            code = WhyCode.WINDOW if is_window else WhyCode.TIME
             return WaitUntil(at=due.at, on=due.on, why=Why(code=code, until=due.at))
         if not mailbox.limits and mailbox.first_emails_per_day is None:
             return None
@@ -203,10 +213,10 @@ class Emails:
         case: Case,
         waits: WaitUntil,
         now: datetime,
+        **values: Any,  # of the email's columns
     ) -> WaitUntil:
-        await ledger.change(
-            tx, case.message, now, MessageState.SCHEDULED, why=waits.why, due_at=waits.at
-        )
+        values |= {"why": waits.why, "due_at": waits.at}
+        await ledger.change(tx, case.message, now, MessageState.SCHEDULED, **values)
         await self._stand(tx, send, case, now, _state(send), waits.why, waits.at)
         return waits
 
@@ -215,28 +225,37 @@ class Emails:
     async def _hand_over(self, send: SendEmail, attempt: Attempt) -> SendOutcome:
         """Speak to the mail server, with the mark set directly before DATA."""
         case, letter = attempt.case, attempt.letter
+        content = composing.complete(letter.composed.stored, case.blobs)
+        if hashlib.sha256(content).hexdigest() != letter.composed.sha256:
+            raise ValueError("the stored bytes are not those that were built")
 
         async def handing_over() -> bool:
             async with self._store.write() as tx:
-                now = await self._store.now(tx)
                 row = await ledger.enrollment(tx, case.enrollment.id)
+                await ledger.message(tx, row.id, send.step)
+                now = await self._store.now(tx)
+                if row.seq > send.seq:
+                    return False
                 if await guard(tx, row, case.person.email, send.released, now) is not None:
                     return False
+                if not send.by_rep and calendar.may_leave(case.plan, now) > now:
+                    return False  # The server has taken so long that the window closed meanwhile.
                 if not await _fits(tx, case, send, now):
                     return False
                 return await ledger.hand_over(tx, case.message, attempt.number, now)
 
-        content = composing.complete(letter.composed.stored, case.blobs)
-        if hashlib.sha256(content).hexdigest() != letter.composed.sha256:
-            raise ValueError("the stored bytes are not those that were built")
         envelope = Envelope(case.rep.email, letter.recipients)
         delivery = await self._mailer.deliver(case.rep.mailbox, envelope, content, handing_over)
         async with self._store.write() as tx:
-            now = await self._store.now(tx)
+            await ledger.enrollment(tx, case.enrollment.id)
             message = await ledger.message(tx, case.enrollment.id, send.step)
+            now = await self._store.now(tx)
             is_mine = message is not None and message.attempt == attempt.number
             is_sending = message is not None and message.state == MessageState.SENDING
             if isinstance(delivery, outcomes.Accepted):
+                if message is not None and message.state == MessageState.SENT:
+                    # Somebody has said so already, or it was sent once more at a person's word.
+                    return Sent(at=message.sent_at)
                 is_late = not (is_mine and is_sending)
                 return await self._accepted(tx, send, attempt, delivery, now, is_late=is_late)
             if not (is_mine and is_sending):
@@ -309,9 +328,11 @@ class Emails:
             case outcomes.AuthenticationRefused():
                 await self._hold_mailbox(tx, case, words, now)
                 why = Why(code=WhyCode.MAILBOX, detail="authentication")
-                return await self._try_again(tx, send, case, why, now, words, counts=False)
+                return await self._wait_for_mailbox(tx, send, case, why, now, words)
             case outcomes.MailboxTrouble():
                 why = Why(code=WhyCode.MAILBOX, detail=str(delivery.words.code or ""))
+                if await holds.of_target(tx, HoldKind.MAILBOX, case.message.mailbox, now):
+                    return await self._wait_for_mailbox(tx, send, case, why, now, words)
                 if case.message.tries + 1 >= LEAST_TRIES:
                     # Not three recipients running: it is this one that the server does not want.
                     why = Why(code=WhyCode.REFUSED, detail=why.detail)
@@ -385,27 +406,40 @@ class Emails:
             if tries >= LEAST_TRIES and tried_for > GIVE_UP_AFTER:
                 gave_up = Why(code=WhyCode.GAVE_UP, detail=why.detail)
                 return await self._fail(tx, send, case, gave_up, now, words)
+        tried = {"tries": tries, "tried_for": int(tried_for.total_seconds())}
+        return await self._wait(tx, send, case, why, now, pause, answer=words, **tried)
+
+    async def _wait_for_mailbox(
+        self,
+        tx: AsyncConnection,
+        send: SendEmail,
+        case: Case,
+        why: Why,
+        now: datetime,
+        words: str,
+    ) -> SendOutcome:
+        """The mailbox is held: the next look finds the hold. Its trouble is not this email's."""
+        return await self._wait(tx, send, case, why, now, PAUSES[0], answer=words)
+
+    async def _wait(
+        self,
+        tx: AsyncConnection,
+        send: SendEmail,
+        case: Case,
+        why: Why,
+        now: datetime,
+        pause: timedelta,
+        **values: Any,  # of the email's columns
+    ) -> WaitUntil:
         at, on = now + pause, send.due_on
         if not send.by_rep:
             clock = calendar.slot(case.plan, case.standing, case.planned).clock
             due = Due(send.due_at, send.due_on)
             due = calendar.later(case.plan, case.planned, clock, due, at)
             at, on = due.at, due.on
-        why = why.model_copy(update={"until": at})
+        waits = WaitUntil(at=at, on=on, why=why.model_copy(update={"until": at}))
         await ledger.give_back(tx, case.message)
-        await ledger.change(
-            tx,
-            case.message,
-            now,
-            MessageState.SCHEDULED,
-            why=why,
-            due_at=at,
-            tries=tries,
-            tried_for=int(tried_for.total_seconds()),
-            answer=words,
-        )
-        await self._stand(tx, send, case, now, _state(send), why, at)
-        return WaitUntil(at=at, on=on, why=why)
+        return await self._postpone(tx, send, case, waits, now, **values)
 
     # What is recorded
 
@@ -414,13 +448,14 @@ class Emails:
         tx: AsyncConnection,
         send: SendEmail,
         case: Case,
-        against: SendOutcome,
+        against: Held | NotSent,
         now: datetime,
     ) -> SendOutcome:
         """Something stands against it: a hold keeps it waiting, an end cancels it."""
         if isinstance(against, NotSent):
             return await self._not_sent(tx, send, case, against.why, against, now)
-        await ledger.change(tx, case.message, now, MessageState.SCHEDULED)
+        why = Why(code=WhyCode.HOLD, until=against.until, detail=against.hold_kind)
+        await ledger.change(tx, case.message, now, MessageState.SCHEDULED, why=why)
         return against
 
     async def _blocked(
@@ -501,7 +536,7 @@ class Emails:
         await recording.add_event(tx, case.enrollment, entry, now)
         how: calendar.Over = "sent_by_rep" if send.by_rep else "sent"
         was = Due(send.due_at, send.due_on)
-        zone = ZoneInfo(case.rep.timezone) if send.by_rep and case.rep.timezone else None
+        zone = await letters.task_zone(tx, case) if send.by_rep else None
         standing = calendar.after(
             case.plan, send.record.standing, case.planned, now, how, was=was, rep_zone=zone
         )
@@ -540,7 +575,9 @@ def _cancelled(why: Why) -> SendOutcome:
         case WhyCode.SOFT_BOUNCE:
             return SoftBounce()
         case WhyCode.SUPPRESSED:
-            return NotSent(why=why, outcome=Outcome.UNSUBSCRIBED)
+            return NotSent(why=why, outcome=of_suppression(why.detail))
+        case WhyCode.ENDED | WhyCode.REPLIED:
+            return NotSent(why=why, outcome=Outcome(why.detail))
         case _:
             return NotSent(why=why, outcome=Outcome.REMOVED)
 
@@ -577,16 +614,20 @@ async def _limits(
 
 
 async def _fits(tx: AsyncConnection, case: Case, send: SendEmail, now: datetime) -> bool:
-    """Whether the place still holds directly before DATA, and the limits with it."""
+    """Whether the limits allow it directly before DATA.
+
+    While its place is valid, only what was really sent counts. A server that is slow to answer can
+    let the place pass: then one is looked for anew, among the places that others have taken.
+    """
     mailbox = case.rep.mailbox
     if not mailbox.limits and mailbox.first_emails_per_day is None:
         return True
     await ledger.lock_mailbox(tx, case.message.mailbox)
     place = await ledger.own_place(tx, case.message)
-    if place is None or now > place + limits.VALID_FOR:
-        return False
-    known = await _limits(tx, case, mailbox, now, only_handed_over=True)
-    known["limits"] = mailbox.limits
+    is_valid = place is not None and now <= place + limits.VALID_FOR
+    known = await _limits(tx, case, mailbox, now, only_handed_over=is_valid or send.by_rep)
+    if is_valid:
+        known["limits"] = mailbox.limits
     return limits.place(now, leave=lambda at: at, **known) <= now
 
 

@@ -8,8 +8,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.outcomes import Held, NotSent
+from drumbeat.campaign.model import OnReply
 from drumbeat.campaign.states import HoldKind, Outcome, Why, WhyCode
-from drumbeat.store import holds, suppressions
+from drumbeat.store import campaigns, holds, suppressions
 
 
 async def guard(
@@ -34,16 +35,26 @@ async def guard(
     if enrollment.end_asked is not None:
         outcome = Outcome(enrollment.end_asked["outcome"])
         return NotSent(why=Why(code=WhyCode.ENDED, detail=outcome), outcome=outcome)
+    if enrollment.replied_at is not None:
+        on_reply = (await campaigns.load(tx, enrollment.version)).settings.on_reply
+        if on_reply is not OnReply.CONTINUE:
+            is_success = on_reply is OnReply.END_AS_SUCCESS
+            outcome = Outcome.REPLIED_SUCCESS if is_success else Outcome.REPLIED
+            return NotSent(why=Why(code=WhyCode.REPLIED, detail=outcome), outcome=outcome)
     if address is not None:
         found = await suppressions.is_suppressed(tx, address)
         if found is not None and found.kind == "domain":
             why = Why(code=WhyCode.BLOCKED_DOMAIN)
             return NotSent(why=why, outcome=Outcome.REMOVED)
         if found is not None:
-            is_wish = found.source == "unsubscribed"
-            outcome = Outcome.UNSUBSCRIBED if is_wish else Outcome.REMOVED
-            return NotSent(why=Why(code=WhyCode.SUPPRESSED, detail=found.source), outcome=outcome)
+            why = Why(code=WhyCode.SUPPRESSED, detail=found.source)
+            return NotSent(why=why, outcome=of_suppression(found.source))
     for hold in await holds.active(tx, enrollment, now):
         if hold.id not in released:
             return Held(hold_id=hold.id, hold_kind=HoldKind(hold.kind), until=hold.until)
     return None
+
+
+def of_suppression(source: str) -> Outcome:
+    """How a suppression with that source ends an enrollment: by the person's wish, or by ours."""
+    return Outcome.UNSUBSCRIBED if source == "unsubscribed" else Outcome.REMOVED

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +26,9 @@ from drumbeat.mail.quoting import Quote, quote
 from drumbeat.mail.rendering import Renderer, RenderingStopped
 from drumbeat.reps import Rep, Reps
 from drumbeat.store import campaigns, ledger
-from drumbeat.store.schema import drafts, enrollments, messages, people, tasks
+from drumbeat.store.schema import drafts, enrollments, messages, people, reps, tasks
+
+NO_BLOBS: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,18 @@ class Letters:
         number: int,
         draft_id: str | None,
         now: datetime,
+        *,
+        blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> Case:
         """Everything that the email of a step is made from.
+
+        Args:
+            tx: A write transaction: the email's row is made where there is none.
+            enrollment_id: Whose.
+            number: The step's.
+            draft_id: The rep's text, where there is one.
+            now: UTC.
+            blobs: Attachments that are known already; they never change under their hash.
 
         Raises:
             LookupError: The tables, or the reps file, lack something that must be there.
@@ -177,7 +190,10 @@ class Letters:
             person=Person(row.person_id, row.email, dict(row.fields), row.revision),
             rep=rep,
             campaign=campaign,
-            blobs={a.sha256: await campaigns.blob(tx, a.sha256) for a in attachments},
+            blobs={
+                a.sha256: blobs.get(a.sha256) or await campaigns.blob(tx, a.sha256)
+                for a in attachments
+            },
             plan=plan,
             standing=Standing.model_validate_json(row.standing),
             number=number,
@@ -195,6 +211,8 @@ class Letters:
         if isinstance(rendering, Why):
             return rendering
         thread = await self._thread(case, rendering.subject)
+        if isinstance(thread, Why):
+            return thread
         return Draftable(thread.subject, rendering, await self._quote(case, thread), thread)
 
     async def build(self, case: Case) -> Letter | Why:
@@ -202,8 +220,10 @@ class Letters:
         rendering = await self._rendering_behind(case)
         if isinstance(rendering, Why):
             return rendering
-        body, thread = rendering, await self._thread(case, rendering.subject)
-        subject, cc = thread.subject, ()
+        thread = await self._thread(case, rendering.subject)
+        if isinstance(thread, Why):
+            return thread
+        body, subject, cc = rendering, thread.subject, ()
         if case.draft is not None:
             html = case.draft.html
             subject, cc = case.draft.subject, tuple(case.draft.cc)
@@ -214,25 +234,26 @@ class Letters:
             code = WhyCode.PROMPT_LEFT if prompts else WhyCode.TOKEN_LEFT
             return Why(code=code)
         appended = await self._quote(case, thread)
-        url = self._links.unsubscribe_url(case.enrollment.id)
-        composed = composing.compose(
-            composing.Letter(
-                message_id=case.message.message_id,
-                date=case.read_at,
-                sender=Party(case.rep.name, case.rep.email),
-                to=Party(case.person.name, case.person.email),
-                cc=cc,
-                reply_to=case.rep.reply_to,
-                subject=subject,
-                body=body,
-                quote=appended,
-                unsubscribe_url=url,
-                in_reply_to=thread.in_reply_to,
-                references=thread.references,
-                attachments=case.step.template.attachments,
-            ),
-            case.blobs,
+        letter = composing.Letter(
+            message_id=case.message.message_id,
+            date=case.read_at,
+            sender=Party(case.rep.name, case.rep.email),
+            to=Party(case.person.name, case.person.email),
+            cc=cc,
+            reply_to=case.rep.reply_to,
+            subject=subject,
+            body=body,
+            quote=appended,
+            unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
+            in_reply_to=thread.in_reply_to,
+            references=thread.references,
+            attachments=case.step.template.attachments,
         )
+        try:
+            composed = composing.compose(letter, case.blobs)
+        except composing.BadHeader as error:
+            # Its text names the header, never what stood there.
+            return Why(code=WhyCode.TEMPLATE, detail=str(error))
         recipients = (case.person.email, *cc)
         return Letter(subject, body, rendering, appended, thread, composed, recipients)
 
@@ -265,39 +286,30 @@ class Letters:
             return Why(code=WhyCode.MISSING_DATA, detail=", ".join(body.tokens))
         return body
 
-    async def _thread(self, case: Case, subject: str | None) -> Thread:
-        """What the email hangs on, from what became of the emails before it."""
-        rows = {row.step: row for row in case.earlier}
-        before = case.plan.steps[: case.number - 1] if case.planned.follow_up else ()
-        earlier = [
-            await self._earlier(case, planned, rows.get(planned.number))
-            for planned in before
-            if planned.kind == "email"
-        ]
-        return threads.thread(
-            case.number,
-            follow_up=case.planned.follow_up,
-            template_subject=subject,
-            earlier=earlier,
-        )
+    async def _thread(self, case: Case, subject: str | None) -> Thread | Why:
+        """What the email hangs on, from what became of the emails before it.
 
-    async def _earlier(
-        self, case: Case, planned: PlannedStep, row: Row[Any] | None
-    ) -> EarlierEmail:
-        rendering = await self._rendering_of(case, planned.number, row)
-        left = Left.NOT_SENT
-        if row is not None and row.state == MessageState.SENT:
-            left = Left.ELSEWHERE if row.elsewhere else Left.SENT
-        is_sent = row is not None and left is Left.SENT
-        return EarlierEmail(
-            step=planned.number,
-            follow_up=planned.follow_up,
-            template_subject=rendering.subject if isinstance(rendering, Body) else None,
-            left=left,
-            message_id=row.message_id if row is not None and is_sent else None,
-            references=tuple(row.refs or ()) if row is not None and is_sent else (),
-            sent_subject=row.subject if row is not None and is_sent else None,
-        )
+        Where its subject is that of an earlier email which cannot be rendered, the reason.
+        """
+        rows = {row.step: row for row in case.earlier}
+        earlier, unknown = [], None
+        for planned in _chain(case):
+            row = rows.get(planned.number)
+            rendering = await self._rendering_of(case, planned.number, row)
+            earlier.append(_earlier(planned, row, rendering))
+            if isinstance(rendering, Why):
+                unknown = unknown or rendering
+        try:
+            return threads.thread(
+                case.number,
+                follow_up=case.planned.follow_up,
+                template_subject=subject,
+                earlier=earlier,
+            )
+        except ValueError:
+            if unknown is None:
+                raise
+            return unknown
 
     async def _rendering_of(self, case: Case, number: int, row: Row[Any] | None) -> Body | Why:
         """The rendering that an earlier email was based on; made now where none was kept."""
@@ -317,7 +329,8 @@ class Letters:
         if quoted is None and row.elsewhere and case.plan.step(row.step).follow_up:
             before = tuple(other for other in case.earlier if other.step < row.step)
             other = replace(case, number=row.step, message=row, earlier=before)
-            quoted = await self._quote(other, await self._thread(other, rendering.subject))
+            hung_on = await self._thread(other, rendering.subject)
+            quoted = None if isinstance(hung_on, Why) else await self._quote(other, hung_on)
         return quote(
             rendering,
             quoted,
@@ -326,6 +339,32 @@ class Letters:
             sender=case.rep.name,
             unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
         )
+
+
+def _chain(case: Case) -> list[PlannedStep]:
+    """The emails that step after step lead to a follow-up, the first one first."""
+    chain: list[PlannedStep] = []
+    number = case.number
+    while case.plan.step(number).follow_up:
+        number -= 1
+        chain.insert(0, case.plan.step(number))
+    return chain
+
+
+def _earlier(planned: PlannedStep, row: Row[Any] | None, rendering: Body | Why) -> EarlierEmail:
+    subject = rendering.subject if isinstance(rendering, Body) else None
+    email = EarlierEmail(planned.number, planned.follow_up, subject, Left.NOT_SENT)
+    if row is None or row.state != MessageState.SENT:
+        return email
+    if row.elsewhere:
+        return replace(email, left=Left.ELSEWHERE)
+    return replace(
+        email,
+        left=Left.SENT,
+        message_id=row.message_id,
+        references=tuple(row.refs or ()),
+        sent_subject=row.subject,
+    )
 
 
 async def keep_shown(tx: AsyncConnection, case: Case, shown: Draftable, now: datetime) -> None:
@@ -347,6 +386,17 @@ async def keep_shown(tx: AsyncConnection, case: Case, shown: Draftable, now: dat
             updated_at=now,
         )
     )
+
+
+async def task_zone(tx: AsyncConnection, case: Case) -> ZoneInfo | None:
+    """Where the rep of a step's task is: it is on time while its date lasts there (R9)."""
+    wanted = (
+        select(reps.c.timezone)
+        .join(tasks, tasks.c.rep_id == reps.c.id)
+        .where(tasks.c.enrollment_id == case.enrollment.id, tasks.c.step == case.number)
+    )
+    name = (await tx.execute(wanted)).scalar_one_or_none()
+    return ZoneInfo(name) if name else None
 
 
 async def show_trouble(tx: AsyncConnection, case: Case, why: Why) -> None:

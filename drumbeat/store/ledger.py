@@ -27,7 +27,7 @@ async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
         LookupError: There is none.
     """
     found = await tx.execute(
-        select(enrollments).where(enrollments.c.id == enrollment_id).with_for_update()
+        select(enrollments).where(enrollments.c.id == enrollment_id).with_for_update(key_share=True)
     )
     row = found.one_or_none()
     if row is None:
@@ -110,7 +110,7 @@ async def message(tx: AsyncConnection, enrollment_id: str, step: int) -> Message
     found = await tx.execute(
         select(messages)
         .where(messages.c.enrollment_id == enrollment_id, messages.c.step == step)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return found.one_or_none()
 
@@ -217,7 +217,7 @@ async def marks_since(
 
 async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:
     """Let one transaction at a time look for a place in a mailbox (SQLite: any writer)."""
-    await tx.execute(select(reps.c.id).where(reps.c.id == mailbox).with_for_update())
+    await tx.execute(select(reps.c.id).where(reps.c.id == mailbox).with_for_update(key_share=True))
 
 
 async def forget_old_marks(tx: AsyncConnection, now: datetime, span: timedelta) -> None:

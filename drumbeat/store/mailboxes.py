@@ -63,5 +63,5 @@ async def find(tx: AsyncConnection, rep_id: str) -> Row[Any] | None:
 
 async def _row(tx: AsyncConnection, rep_id: str) -> Row[Any]:
     await insert_new(tx, mailboxes, {"rep_id": rep_id, "troubled_people": [], "bounces_running": 0})
-    wanted = select(mailboxes).where(mailboxes.c.rep_id == rep_id).with_for_update()
+    wanted = select(mailboxes).where(mailboxes.c.rep_id == rep_id).with_for_update(key_share=True)
     return (await tx.execute(wanted)).one()

@@ -21,6 +21,9 @@ from drumbeat.store.schema import events as event_rows
 _OPEN = (TaskStatus.OPEN, TaskStatus.SCHEDULED)
 _WAITING = (MessageState.SCHEDULED, MessageState.BLOCKED, MessageState.FAILED)
 
+_AFRESH: dict[str, Any] = {"tries": 0, "tried_for": 0}
+"""A person has looked after the email: it has its five tries and its 24 hours again."""
+
 Enrollment = Row[Any]
 
 
@@ -33,7 +36,7 @@ async def apply(tx: AsyncConnection, record: Record, now: datetime) -> Enrollmen
     row = await ledger.enrollment(tx, record.enrollment_id)
     for entry in record.entries:
         await add_event(tx, row, entry, now)
-    if record.entries or row.seq < record.seq:
+    if row.seq < record.seq:
         await stand(tx, row, record.seq, record.shown, record.standing.model_dump_json(), now)
     return row
 
@@ -65,7 +68,10 @@ async def stand(
     standing: str,
     now: datetime,
 ) -> None:
-    """Write where the enrollment stands, and the row of the email that comes next."""
+    """Write where the enrollment stands, and the row of the email that comes next.
+
+    What the workflow said later is left as it is.
+    """
     values: dict[str, Any] = {
         "seq": seq,
         "state": shown.state,
@@ -75,7 +81,13 @@ async def stand(
         "next_at": shown.next_at,
         "standing": standing,
     }
-    await tx.execute(update(enrollments).where(enrollments.c.id == row.id).values(values))
+    stood = await tx.execute(
+        update(enrollments)
+        .where(enrollments.c.id == row.id, enrollments.c.seq <= seq)
+        .values(values)
+    )
+    if stood.rowcount != 1:
+        return
     if shown.state is State.SLEEPING and shown.step is not None:
         planned = Plan.model_validate_json(row.plan).step(shown.step)
         if planned.is_automatic:
@@ -212,7 +224,7 @@ async def _send_asked(tx: AsyncConnection, row: Enrollment, entry: Entry, now: d
         values["draft_id"] = entry.detail["draft"]
     await _change_task(tx, row, entry, values)
     due = datetime.fromisoformat(at) if at is not None else entry.at
-    state = {"state": MessageState.SCHEDULED, "why": None, "due_at": due}
+    state = {"state": MessageState.SCHEDULED, "why": None, "due_at": due} | _AFRESH
     await _change_message(tx, row, entry, now, state)
 
 
@@ -223,6 +235,7 @@ async def _unscheduled(tx: AsyncConnection, row: Enrollment, entry: Entry, now: 
 
 async def _edited(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
     values = {"draft_id": entry.detail["draft"], "state": MessageState.SCHEDULED, "why": None}
+    values |= _AFRESH
     await _change_message(tx, row, entry, now, values)
 
 
@@ -233,7 +246,7 @@ async def _moved(tx: AsyncConnection, row: Enrollment, entry: Entry, now: dateti
 
 
 async def _goes_on(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
-    values = {"state": MessageState.SCHEDULED, "why": None, "tries": 0, "tried_for": 0}
+    values = {"state": MessageState.SCHEDULED, "why": None} | _AFRESH
     states = (MessageState.BLOCKED, MessageState.FAILED)
     await _change_message(tx, row, entry, now, values, *states)
 
@@ -282,6 +295,14 @@ async def _bounced(tx: AsyncConnection, row: Enrollment, entry: Entry, now: date
     values = {"bounced": "hard" if is_hard else "soft"}
     await _change_message(tx, row, entry, now, values, MessageState.SENT)
     if is_hard:
+        await tx.execute(
+            update(enrollments).where(enrollments.c.id == row.id).values(bounced_at=entry.at)
+        )
+
+
+async def _not_sent(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
+    """An address that the mail server does not know keeps the person out of other campaigns."""
+    if entry.detail.get("code") == WhyCode.BOUNCED:
         await tx.execute(
             update(enrollments).where(enrollments.c.id == row.id).values(bounced_at=entry.at)
         )
@@ -353,6 +374,7 @@ _EFFECTS: dict[What, _Effect] = {
     What.RELEASED: _released,
     What.REPLIED: _replied,
     What.BOUNCED: _bounced,
+    What.NOT_SENT: _not_sent,
     What.UNSUBSCRIBED: _unsubscribed,
     What.ENDED: _ended,
 }

@@ -243,6 +243,7 @@ class Walk:
         self.person_id = person_id
         self.id = state.id
         self.last: SendEmail | None = None
+        self._phase = state.phase
 
     def due(self) -> "Walk":
         """Let the clock stand where the current step is due."""
@@ -253,7 +254,7 @@ class Walk:
         """What the workflow would ask of the send activity now."""
         state = self.state
         record, seq = state.record(), state.reserve()
-        state.phase = State.SENDING
+        self._phase, state.phase = state.phase, State.SENDING
         self.last = SendEmail(
             record=record,
             step=state.step,
@@ -288,6 +289,7 @@ class Walk:
     def hears(self, send: SendEmail, outcome: SendOutcome) -> None:
         """Let the workflow hear what came of it, and reach the next step where this is over."""
         state, now = self.state, self.world.clock()
+        state.phase = self._phase
         state.recorded(send.record)
         state.sent(outcome, send.seq, now, by_rep=send.by_rep)
         self._go_on()
