@@ -1,7 +1,7 @@
 """A launch: what a campaign, a rep and the launcher's choices mean in each person's zone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,6 @@ from drumbeat.campaign import calendar, templates
 from drumbeat.campaign.calendar import Plan, PlannedStep
 from drumbeat.campaign.model import Campaign, EmailStep
 from drumbeat.campaign.planning import (
-    NO_TIMES,
     LaunchError,
     enrollment_zone,
     make_plan,
@@ -24,7 +23,7 @@ class Choices:
 
     send_at: str | None = None
     """The moment of a first email that says `choose`: ISO 8601, or `now`."""
-    times: Mapping[int, time] = NO_TIMES
+    times: Mapping[int, time] = field(default_factory=dict)
     """Step -> clock time, in place of the campaign's."""
     start: str | None = None
     """The kickoff, ISO 8601; None: now."""

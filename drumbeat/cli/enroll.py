@@ -91,7 +91,9 @@ async def enroll(
         if dry_run:
             report = await enrolling.rehearse(await _store_if_there(context), order)
         else:
-            with progress() as bar:
+            bar = progress()
+            bar.disable = not bar.console.is_terminal  # it would leave an empty line elsewhere
+            with bar:
                 task = bar.add_task("enrolling", total=len(rows.people))
                 report = await enrolling.enroll(
                     await context.store(),
