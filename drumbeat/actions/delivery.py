@@ -61,7 +61,7 @@ class Delivery:
     async def drain(self) -> int:
         """Deliver one batch of what is due; how many rows were tried."""
         async with self._store.read() as tx:
-            if not await outbox.waiting(tx, await self._store.now(tx), 1):
+            if not await outbox.has_waiting(tx, await self._store.now(tx)):
                 return 0
         async with self._store.write() as tx:
             now = await self._store.now(tx)

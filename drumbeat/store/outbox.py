@@ -63,6 +63,12 @@ async def put_for_running(
     return (await tx.execute(statement.execution_options(preserve_rowcount=True))).rowcount
 
 
+async def has_waiting(tx: AsyncConnection, now: datetime) -> bool:
+    """Whether anything is to be delivered now; locks nothing, so that a reader may ask."""
+    wanted = select(outbox.c.id).where(outbox.c.delivered_at.is_(None), outbox.c.not_before <= now)
+    return (await tx.execute(wanted.limit(1))).first() is not None
+
+
 async def waiting(tx: AsyncConnection, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """What is to be delivered now, oldest first, with each enrollment's workflow id and start."""
     wanted = (
