@@ -10,6 +10,11 @@ from temporalio.common import RawValue, RetryPolicy, SearchAttributeUpdate
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    # Not `from workflows import …`: importlib finds the modules of a package that the sandbox has
+    # imported itself, as it has this file's, and each run would build all models of them anew.
+    import workflows.handling as handling
+    import workflows.messages as messages
+    import workflows.showing as showing
     from activities.emails import Emails
     from activities.enrollments import Enrollments
     from activities.outcomes import OpenTask, SendEmail
@@ -17,7 +22,6 @@ with workflow.unsafe.imports_passed_through():
     from drumbeat.campaign.calendar import PlannedStep
     from drumbeat.campaign.states import Outcome, State
     from drumbeat.temporal import attributes
-    from workflows import handling, messages, showing
     from workflows.enrollment import Enrollment, Refused
 
 _M = TypeVar("_M", bound=messages.Message)
@@ -167,6 +171,7 @@ class CampaignWorkflow:
     async def _open_task(self, step: PlannedStep) -> None:
         enrollment = self._enrollment
         record, seq = enrollment.record(), enrollment.reserve()
+        enrollment.begin_opening()
         result = await workflow.execute_activity_method(
             Tasks.open_task,
             OpenTask(

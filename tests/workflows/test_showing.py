@@ -1,0 +1,39 @@
+from datetime import timedelta
+
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
+from temporalio.worker.workflow_sandbox._importer import Importer
+from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
+
+import workflows.messages
+from tests.workflows.plans import KICKOFF, call, email, local, start
+from workflows import showing
+from workflows.enrollment import Enrollment
+
+
+def test_the_page_shows_each_step_with_its_date_and_local_time() -> None:
+    enrollment = Enrollment.begin(start(email(1, 1), call(2, 3), email(3, 8, "16:05")))
+    enrollment.reach(enrollment.plan.step(1), local(2026, 11, 23, 8, 0))
+    assert showing.details(enrollment).splitlines() == [
+        "**sleeping**: waits for its time, until Mon 23 Nov 2026 09:30 America/New_York",
+        "",
+        "| step | what | when |",
+        "| --- | --- | --- |",
+        "| 1 | day 1: email 'intro' | → now (sleeping), Mon 23 Nov 2026 09:30 America/New_York |",
+        "| 2 | day 3: call | Wed 25 Nov 2026 |",
+        "| 3 | day 8: email 'intro' | Mon 30 Nov 2026 at 16:05 |",
+    ]
+
+
+def test_every_date_of_a_year_is_written_as_strftime_would() -> None:
+    for days in range(366):
+        on = (KICKOFF + timedelta(days=days)).date()
+        assert showing._date(on) == f"{on:%a %d %b %Y}"
+
+
+def test_a_run_in_the_sandbox_shares_the_models_of_the_process() -> None:
+    # Built anew for each run, they cost more than all else that a workflow does.
+    context = RestrictionContext()
+    importer = Importer(SandboxRestrictions.default, context)
+    with importer.applied():
+        import workflows.campaign as sandboxed
+    assert vars(sandboxed)["messages"] is workflows.messages
