@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -35,6 +36,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             print(READY, flush=True)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on a signal, and no more: uvicorn 0.54 would raise it again when it has stopped.
+
+        That cancels whatever comes then, such as giving the database's connections back.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:
@@ -71,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 when it was stopped, 1 with the reason when it could not start.
     """
-    # uvicorn raises the signal again once it has stopped: the database is closed all the same.
+    # Until the server takes signals itself, both end it alike.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
