@@ -32,6 +32,7 @@ COMMANDS = {
     "block": "drumbeat.cli.block",
     "campaign": "drumbeat.cli.campaign",
     "enroll": "drumbeat.cli.enroll",
+    "mailbox": "drumbeat.cli.mailbox",
     "person": "drumbeat.cli.person",
     "preview": "drumbeat.cli.preview",
     "suppress": "drumbeat.cli.suppress",
