@@ -61,7 +61,7 @@ class Looked:
     """What was found in a Sent folder."""
 
     copies: Mapping[str, datetime] = field(default_factory=dict)
-    """What was sent: Message-ID to when the copy came into the folder, UTC by the server's clock."""
+    """Message-IDs that were sent, with when the copy came in (UTC, by the server's clock)."""
     missing: frozenset[str] = frozenset()
     """Message-IDs that were looked for and not found, which decides nothing."""
     trouble: Trouble | None = None
