@@ -304,12 +304,20 @@ class Enrollment(BaseModel):
             self.holds[held.hold_id] = SetHold(kind=held.hold_kind, until=held.until)
             self.note(now, What.HELD, hold=held.hold_id, kind=held.hold_kind)
 
+    def begin_opening(self) -> None:
+        """The current step's task is being put into the queue: who sees it there may act at once.
+
+        The tables show it before the workflow is told that they do.
+        """
+        self.task = Task(rep_id=self.rep_id, rep_zone=self.rep_zone, due=self.due.on)
+
     def opening(self, outcome: outcomes.OpenOutcome, seq: int, now: datetime) -> None:
         """What came of opening the current step's task; `seq` is the number reserved for it."""
         match outcome:
             case outcomes.Opened():
                 self.opened(seq, now)
             case outcomes.Held():
+                self.task = None
                 self.found_held(outcome, now)
             case outcomes.NotSent(why=why, outcome=how):
                 self.remember(self.entry(seq, now, What.NOT_SENT, why))
@@ -319,9 +327,11 @@ class Enrollment(BaseModel):
 
     def opened(self, seq: int, now: datetime) -> None:
         """The current step's task lies in the rep's queue."""
-        self.task = Task(rep_id=self.rep_id, rep_zone=self.rep_zone, due=self.due.on)
+        if self.task is None:
+            self.begin_opening()
         self.remember(Entry(seq=seq, at=now, what=What.TASK_OPENED, step=self.step))
-        self.be(State.TASK, Why(code=WhyCode.TASK))
+        until = self.task.send_at if self.task is not None else None
+        self.be(State.TASK, Why(code=WhyCode.TASK, until=until))
 
     def finish(self, outcome: Outcome, now: datetime, who: str | None = None) -> None:
         """End the enrollment; the first end wins."""
