@@ -51,6 +51,7 @@ GIVE_UP_AFTER = timedelta(hours=24)
 LEAST_TRIES = 5
 PAUSES = [timedelta(minutes=m) for m in (1, 2, 5, 10, 20, 40, 60)]
 """After the first failure, the second, …; the last one again and again."""
+SOON = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Emails:
             return known
         if row.seq > send.seq:
             # The workflow has gone on since: nobody waits for this attempt any more.
-            return _ask_again(now, send)
+            return _ask_again(now, send, fresh)
         against = await guard(tx, row, fresh.person.email, send.released, now)
         if against is not None:
             await ledger.give_back(tx, fresh.message)
@@ -264,7 +265,7 @@ class Emails:
                 )
                 known = await self._known_already(tx, send, fresh, now)
                 # Another attempt is under way, and will say what came of it.
-                return known or _ask_again(now, send)
+                return known or _ask_again(now, send, fresh)
             return await self._not_accepted(tx, send, attempt, delivery, now)
 
     async def _accepted(
@@ -314,8 +315,8 @@ class Emails:
             case outcomes.InDoubt():
                 return await self._record_doubt(tx, send, case, now, words)
             case outcomes.Superseded():
-                await ledger.change(tx, case.message, now, MessageState.SCHEDULED)
-                return _ask_again(now, send)
+                await ledger.give_back(tx, case.message)
+                return await self._postpone(tx, send, case, _ask_again(now, send, case), now)
             case outcomes.HardBounce():
                 why = Why(code=WhyCode.BOUNCED)
                 return await self._not_sent(tx, send, case, why, HardBounce(), now, words)
@@ -431,13 +432,8 @@ class Emails:
         pause: timedelta,
         **values: Any,  # of the email's columns
     ) -> WaitUntil:
-        at, on = now + pause, send.due_on
-        if not send.by_rep:
-            clock = calendar.slot(case.plan, case.standing, case.planned).clock
-            due = Due(send.due_at, send.due_on)
-            due = calendar.later(case.plan, case.planned, clock, due, at)
-            at, on = due.at, due.on
-        waits = WaitUntil(at=at, on=on, why=why.model_copy(update={"until": at}))
+        due = _later(now + pause, send, case)
+        waits = WaitUntil(at=due.at, on=due.on, why=why.model_copy(update={"until": due.at}))
         await ledger.give_back(tx, case.message)
         return await self._postpone(tx, send, case, waits, now, **values)
 
@@ -582,10 +578,18 @@ def _cancelled(why: Why) -> SendOutcome:
             return NotSent(why=why, outcome=Outcome.REMOVED)
 
 
-def _ask_again(now: datetime, send: SendEmail) -> WaitUntil:
+def _ask_again(now: datetime, send: SendEmail, case: Case) -> WaitUntil:
     """Soon, and with a fresh look at everything."""
-    at = now + timedelta(seconds=5)
-    return WaitUntil(at=at, on=send.due_on, why=Why(code=WhyCode.TIME, until=at))
+    due = _later(now + SOON, send, case)
+    return WaitUntil(at=due.at, on=due.on, why=Why(code=WhyCode.TIME, until=due.at))
+
+
+def _later(at: datetime, send: SendEmail, case: Case) -> Due:
+    """When an email is due that is not to leave before `at` (UTC); R9 and R10 hold."""
+    if send.by_rep:
+        return Due(at, send.due_on)
+    clock = calendar.slot(case.plan, case.standing, case.planned).clock
+    return calendar.later(case.plan, case.planned, clock, Due(send.due_at, send.due_on), at)
 
 
 async def _limits(
