@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from drumbeat.logs import start_logging
 from drumbeat.mail.links import Links
 from drumbeat.settings import Settings
 from drumbeat.store.engine import open_store
@@ -68,6 +68,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
             app,
             lifespan="off",
             access_log=False,  # paths hold tokens
+            log_config=None,  # as everything else logs
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -85,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Until the server takes signals itself, both end it alike.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = read_settings()
+        start_logging(settings)
         host, port = _address(arguments, settings)
         asyncio.run(serve(settings, host, port))
     except (StartRefused, StoreError) as error:
