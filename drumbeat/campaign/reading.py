@@ -113,7 +113,9 @@ class _Reader:
             self.notes.fault(START, str(unusable))
             return None
         root = read_yaml(content, self.notes)
-        if root is None and not self.notes.faults:
+        is_empty = root is None or (isinstance(root, Scalar) and root.tag == "null")
+        if is_empty and not self.notes.faults:
+            root = None
             self.notes.fault(START, "the file is empty: it is to hold campaign, name and days")
         return root
 
@@ -147,8 +149,9 @@ class _Reader:
                 raise Unusable(f"has {shown(node)} twice: leave one out")
             found[name] = None
 
-        fields.each("call_outcomes", "[Connected, No answer]", outcome)
-        items = fields.items("call_outcomes", "")
+        example = "[Connected, No answer]"
+        fields.each("call_outcomes", example, outcome)
+        items = fields.items("call_outcomes", example)
         if len(items) > MOST_CALL_OUTCOMES:
             place = items[MOST_CALL_OUTCOMES].place
             message = f"'call_outcomes' has {len(items)} outcomes: at most {MOST_CALL_OUTCOMES}"
