@@ -292,14 +292,15 @@ class Walk:
         state.phase = self._phase
         state.recorded(send.record)
         state.sent(outcome, send.seq, now, by_rep=send.by_rep)
-        self._go_on()
+        self.go_on()
 
     def skip(self) -> None:
         """Let somebody skip the current step."""
         self.state.skip_current(self.world.clock(), None, None, "skipped")  # type: ignore[arg-type]
-        self._go_on()
+        self.go_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Reach the next step where the current one is over."""
         state, now = self.state, self.world.clock()
         if state.is_over and state.outcome is None and state.step < len(state.plan.steps):
             state.reach(state.plan.step(state.step + 1), now)
