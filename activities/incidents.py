@@ -20,8 +20,9 @@ class _Disarming(ActivityInboundInterceptor):
         """Run an activity; an error of it is replaced, cancellation is not."""
         try:
             return await super().execute_activity(input)
-        except ApplicationError:
-            raise  # raised on purpose, in our own words
+        except ApplicationError as error:
+            # Raised on purpose, in our own words; what lies behind it would travel with it.
+            raise error from None
         except Exception as error:
             number = secrets.token_hex(4)
             kind = type(error).__name__
