@@ -1,5 +1,6 @@
 import asyncio
-from datetime import timedelta
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import pytest
@@ -7,6 +8,7 @@ from sqlalchemy import select, update
 
 from activities.guarding import guard
 from activities.outcomes import NotSent
+from drumbeat.actions.delivery import Delivery
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.suppressing import (
@@ -18,9 +20,12 @@ from drumbeat.actions.suppressing import (
     unsubscribe_enrollment,
 )
 from drumbeat.actions.telling import unconfirmed
-from drumbeat.campaign.states import Outcome
+from drumbeat.campaign.states import Outcome, State
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, enrollments, events, outbox, suppressions, texts
+from tests.activities.world import call, campaign, email
+from tests.mail.memory import MemoryMailer
+from tests.office import Enrolled, Office
 from tests.web.rows import GRACE, all_rows, enrolled
 from workflows import messages
 
@@ -324,3 +329,53 @@ async def test_what_stands_is_listed_oldest_first_with_who_asked(store: Store) -
         ("charles@example.org", "manual", None, "grace@example.com"),
     ]
     assert [row.value for row in await standing(store, "domain")] == ["example.net"]
+
+
+# With the real workflow
+
+
+async def sleeping(office: Office) -> tuple[Enrolled, str]:
+    """Somebody whose first email is an hour away, and the address: no other test's."""
+    address = f"ada@{secrets.token_hex(6)}.example.org"
+    at = datetime.now(UTC) + timedelta(hours=1)
+    one = await office.enroll(campaign(email(send="choose"), call()), address, send_at=at)
+    await office.until(one, lambda progress: progress.state is State.SLEEPING)
+    return one, address
+
+
+async def deliver(office: Office) -> None:
+    """Drain the outbox, as the worker does."""
+    while await Delivery(office.store, office.client, office.task_queue).drain():
+        pass
+
+
+async def test_a_running_workflow_ends_as_unsubscribed_and_sends_nothing(
+    office: Office, mailer: MemoryMailer
+) -> None:
+    one, address = await sleeping(office)
+    await unsubscribe_enrollment(office.store, one.id, "enough")
+    await deliver(office)
+    assert (await one.handle.result()).outcome is Outcome.UNSUBSCRIBED
+    row = await office.row(one)
+    assert (row.state, row.outcome) == ("ended", "unsubscribed")
+    assert [stands.value for stands in await standing(office.store, "address")] == [address]
+    assert await all_rows(office.store, outbox) != []
+    assert not mailer.received
+    before = [await all_rows(office.store, table) for table in TABLES]
+    assert not await unsubscribe_enrollment(office.store, one.id, "once more")
+    assert [await all_rows(office.store, table) for table in TABLES] == before
+
+
+@pytest.mark.parametrize("how", ["suppress", "block"])
+async def test_a_running_workflow_ends_as_removed_with_the_reason(office: Office, how: str) -> None:
+    one, address = await sleeping(office)
+    if how == "suppress":
+        done = await suppress_address(office.desk, address, "asked by phone")
+    else:
+        done = await block_domain(office.desk, address.partition("@")[2], "asked by phone")
+    assert done.told.enrollments == 1
+    await deliver(office)
+    assert await unconfirmed(office.store, done.told, wait=AT_ONCE) == 0
+    assert (await one.handle.result()).outcome is Outcome.REMOVED
+    row = await office.row(one)
+    assert (row.state, row.outcome) == ("ended", "removed")
