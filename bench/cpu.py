@@ -1,0 +1,41 @@
+"""CPU time of other processes, as Linux keeps it in /proc: what a figure is bound by."""
+
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+"""A second, in the kernel's unit."""
+
+
+def children() -> set[int]:
+    """The ids of this process's own children that run."""
+    own = os.getpid()
+    return {pid for pid, fields in _processes() if int(fields[1]) == own}
+
+
+def seconds_of_session(leader: int) -> float:
+    """CPU seconds of all running processes of a session, those of ended children included.
+
+    Args:
+        leader: The id of the process that began the session, and whatever it started.
+    """
+    ticks = 0
+    for _, fields in _processes():
+        if int(fields[3]) == leader:
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / _TICK
+
+
+def _processes() -> list[tuple[int, list[str]]]:
+    """Each process's id and the fields behind its name: state, parent, group, session, …"""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            text = (folder / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        # The name stands in parentheses and may hold spaces.
+        found.append((int(folder.name), text.rpartition(")")[2].split()))
+    return found
