@@ -24,6 +24,7 @@ from drumbeat.reps import Mailbox, Server, Tls
 from tests.activities.world import Walk, World, call, campaign, email, local
 from tests.mail.servers import DROP, STALL, Doing, ScriptedServer, refused_port
 from workflows import handling, messages
+from workflows.campaign import SEND_TIMEOUT
 
 HASTY = Deadlines(
     connect=timedelta(seconds=2),
@@ -103,6 +104,12 @@ async def test_what_was_surely_not_taken_is_tried_again(
     server.behave()
     assert isinstance(await walk.due().send(), Sent)
     assert len(server.received) == 1
+
+
+async def test_the_deadlines_of_smtp_end_before_the_activitys_timeout() -> None:
+    assert Deadlines().final_reply == timedelta(minutes=10)
+    spare = SEND_TIMEOUT - Deadlines().whole
+    assert spare >= timedelta(seconds=30)
 
 
 async def test_pauses_grow_and_after_24_hours_it_has_failed(world: World) -> None:
