@@ -57,9 +57,9 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         StoreError: The database cannot be used.
     """
     refuse_unsafe(settings)
-    listening = listening_socket(host, port)
     store = await open_store(settings.database)
     try:
+        listening = listening_socket(host, port)  # last: who waits for the port finds it working
         ui = None
         if os.environ.get(UNDER_UP) == "1":
             ui = f"http://127.0.0.1:{settings.temporal_ui_port}"
