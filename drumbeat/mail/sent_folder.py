@@ -18,7 +18,11 @@ from enum import StrEnum
 
 # IMAPClient 4.1.0 comes without types.
 from imapclient import IMAPClient, SocketTimeout  # type: ignore[import-untyped]
-from imapclient.exceptions import CapabilityError, LoginError  # type: ignore[import-untyped]
+from imapclient.exceptions import (  # type: ignore[import-untyped]
+    CapabilityError,
+    LoginError,
+    ProtocolError,
+)
 
 from drumbeat.mail.sending import Proof
 from drumbeat.reps import Mailbox, MailboxError, Server, Tls
@@ -237,6 +241,7 @@ def _told_apart(refused: Trouble) -> Iterator[None]:
     Args:
         refused: What it means that the server says NO or BAD here.
     """
+    cut = refused if refused is Trouble.NO_CONNECTION else Trouble.CUT
     try:
         yield
     except _Troubled:
@@ -248,18 +253,20 @@ def _told_apart(refused: Trouble) -> Iterator[None]:
     except TimeoutError:
         raise _Troubled(Trouble.SILENT) from None
     except OSError as error:
-        trouble = Trouble.CUT
-        if refused is Trouble.NO_CONNECTION:
-            trouble = Trouble.NO_CONNECTION
-        raise _Troubled(trouble, _line(error.strerror or "")) from None
+        raise _Troubled(cut, _line(error.strerror or "")) from None
+    except UnicodeError as error:
+        # A host's name, or a password, that cannot be said.
+        raise _Troubled(refused, type(error).__name__) from None
     except CapabilityError:
         raise _Troubled(refused, "it does not offer what is needed") from None
     except imaplib.IMAP4.abort:
-        raise _Troubled(Trouble.CUT) from None
+        raise _Troubled(cut) from None
     except LoginError as error:
         is_cut = isinstance(error.__context__, imaplib.IMAP4.abort)
         trouble = Trouble.CUT if is_cut else Trouble.NOT_SIGNED_IN
         raise _Troubled(trouble, _line(str(error))) from None
+    except ProtocolError:
+        raise _Troubled(Trouble.NONSENSE) from None
     except imaplib.IMAP4.error as error:
         raise _Troubled(refused, _line(str(error))) from None
     except Exception as error:
