@@ -1,7 +1,8 @@
 """Campaigns of tasks, and desks to work them from, for the tests of what reps do."""
 
+import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from drumbeat.actions.desk import Desk
 from drumbeat.campaign.model import Campaign, Day, EmailStep, Send, Settings, TaskStep, Template
@@ -29,10 +30,14 @@ def letter(
     return EmailStep(template=template, send=Send.TASK, follow_up=follow_up)
 
 
-def campaign(*steps: EmailStep | TaskStep, slug: str = "intro", **settings: object) -> Campaign:
-    """All steps on day 1, so that a task opens as soon as the one before it is over."""
+def campaign(*steps: EmailStep | TaskStep, **settings: object) -> Campaign:
+    """All steps on day 1, so that a task opens as soon as the one before it is over.
+
+    Each has a slug of its own: the tests of one database share its key, so that Ada's workflows
+    would have one id.
+    """
     return Campaign(
-        slug=slug,
+        slug=f"intro-{secrets.token_hex(4)}",
         name="Introduction",
         settings=Settings.model_validate(settings),
         days=(Day(day=1, steps=steps),),
@@ -47,5 +52,5 @@ def desk_of(office: Office, address: str | None) -> Desk:
     return replace(office.desk, acting=address)
 
 
-def today() -> datetime:
-    return datetime.now(UTC)
+def today() -> date:
+    return datetime.now(UTC).date()
