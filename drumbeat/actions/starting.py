@@ -49,6 +49,8 @@ class Start:
     remove_on_bounce: bool
     due_at: datetime
     """When the first step is due, UTC."""
+    carried: str | None = None
+    """The whole state as JSON, where a workflow that Temporal has lost goes on as a new one."""
 
 
 class WorkflowIdTaken(Exception):
@@ -88,6 +90,7 @@ async def start_workflow(client: Client, start: Start, task_queue: str) -> bool:
                 plan=start.plan,
                 on_reply=start.on_reply,
                 remove_on_bounce=start.remove_on_bounce,
+                carried=start.carried,
             ),
             id=start.workflow_id,
             task_queue=task_queue,

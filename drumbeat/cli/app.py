@@ -31,6 +31,7 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
     "block": "drumbeat.cli.block",
     "campaign": "drumbeat.cli.campaign",
+    "check": "drumbeat.cli.check",
     "enroll": "drumbeat.cli.enroll",
     "mailbox": "drumbeat.cli.mailbox",
     "person": "drumbeat.cli.person",

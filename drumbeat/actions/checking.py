@@ -1,0 +1,405 @@
+"""Compare the tables with the workflows, and mend the tables (SPEC section 12).
+
+The workflows are right: where an enrollment stands is theirs to say. Whatever is still on its way
+is no difference, so that each one found is looked at again before it counts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, select
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from drumbeat.actions import rebuilding
+from drumbeat.actions.desk import Desk
+from drumbeat.actions.errors import ActionError
+from drumbeat.actions.starting import MEMO
+from drumbeat.actions.telling import Told, unconfirmed
+from drumbeat.campaign.states import Outcome, State
+from drumbeat.store import enrollments as enrollments_table
+from drumbeat.store import suppressions
+from drumbeat.store.enrollments import START, START_AFTER
+from drumbeat.store.schema import enrollments, outbox, people
+from workflows.messages import WORKFLOW_TYPE, CampaignResult, Progress
+
+AT_ONCE = 20
+"""Workflows asked at the same time: each question may replay one."""
+LOOKS = 4
+BETWEEN_LOOKS = timedelta(milliseconds=400)
+TOLERANCE = timedelta(seconds=2)
+"""By how much two clocks may differ on when something happens next."""
+QUERY_TIMEOUT = timedelta(seconds=10)
+UNANSWERED_AT_MOST = 5
+"""Where that many questions are not answered, and none is, no worker runs."""
+
+
+class Kind(StrEnum):
+    """What can be different."""
+
+    NOT_STARTED = "not_started"
+    """The workflow was never started."""
+    MISSING = "missing"
+    """Temporal does not know the workflow, though it was started."""
+    TAKEN = "taken"
+    """The workflow of that id is of an enrollment that the tables do not know."""
+    CLOSED = "closed"
+    """The workflow is over; in the tables it runs."""
+    BEHIND = "behind"
+    """The tables say other than the workflow."""
+    UNANSWERED = "unanswered"
+    """The workflow does not say where it stands."""
+    UNKNOWN = "unknown"
+    """A workflow runs whose enrollment the tables do not know."""
+    UNKNOWN_CLOSED = "unknown_closed"
+    """A workflow is over whose enrollment the tables do not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference, and what became of it."""
+
+    kind: Kind
+    workflow_id: str
+    enrollment: str | None
+    campaign: str | None
+    person: str | None
+    """The address, where the tables know it."""
+    tables: str
+    """What the tables say."""
+    workflow: str
+    """What the workflow says."""
+    mended: bool
+    """Whether nothing is wrong any more."""
+    text: str
+    """What was done, or is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a whole check has found."""
+
+    checked: int
+    """Enrollments that had not ended by the tables."""
+    differences: Sequence[Difference]
+
+    @property
+    def left(self) -> int:
+        """How many differences are still there."""
+        return sum(not difference.mended for difference in self.differences)
+
+
+async def check(desk: Desk, task_queue: str) -> Report:
+    """Compare everything that runs, and mend the tables.
+
+    Args:
+        desk: From where it is done.
+        task_queue: The worker's, for workflows that have to be started again.
+
+    Raises:
+        ActionError: No worker answers for the workflows.
+        TemporalUnreachable: Temporal does not answer.
+    """
+    client = await desk.connect()
+    return await _Check(desk, client, task_queue).run()
+
+
+class _Check:
+    """One check."""
+
+    def __init__(self, desk: Desk, client: Client, task_queue: str) -> None:
+        self._desk = desk
+        self._store = desk.store
+        self._client = client
+        self._task_queue = task_queue
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._answered = 0
+        self._unanswered = 0
+
+    async def run(self) -> Report:
+        async with self._store.read() as tx:
+            rows = (
+                await tx.execute(
+                    select(enrollments.c.id)
+                    .where(enrollments.c.ended_at.is_(None))
+                    .order_by(enrollments.c.kickoff, enrollments.c.id)
+                )
+            ).all()
+        found: list[Difference | None] = []
+        for first in range(0, len(rows), 500):  # not a task for each of many thousands at once
+            part = rows[first : first + 500]
+            found += await asyncio.gather(*(self._one(row.id) for row in part))
+        differences = [each for each in found if each is not None]
+        differences = await self._started_by_now(differences)
+        differences += await self._unknown()
+        return Report(len(rows), differences)
+
+    # One enrollment
+
+    async def _one(self, enrollment_id: str) -> Difference | None:
+        """The difference that is still there after several looks, mended where that can be."""
+        async with self._slots:
+            for look in range(LOOKS):
+                row = await self._row(enrollment_id)
+                if row is None or row.ended_at is not None:
+                    return None
+                difference = await self._look(row, is_last=look == LOOKS - 1)
+                if difference is None:
+                    return None
+                if difference.mended or look == LOOKS - 1:
+                    return difference
+                await asyncio.sleep(BETWEEN_LOOKS.total_seconds())
+        raise AssertionError("the last look decides")
+
+    async def _row(self, enrollment_id: str) -> Row[Any] | None:
+        wanted = (
+            select(enrollments, people.c.email)
+            .join(people, people.c.id == enrollments.c.person_id)
+            .where(enrollments.c.id == enrollment_id)
+        )
+        async with self._store.read() as tx:
+            return (await tx.execute(wanted)).one_or_none()
+
+    async def _look(self, row: Row[Any], *, is_last: bool) -> Difference | None:
+        handle = self._client.get_workflow_handle(row.workflow_id)
+        try:
+            described = await handle.describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return await self._not_there(row, is_last=is_last)
+        whose = await described.memo_value(MEMO, None)
+        if whose != row.id:
+            async with self._store.read() as tx:
+                is_earlier = isinstance(whose, str) and await enrollments_table.find(tx, whose)
+            if is_earlier:
+                return await self._not_there(row, is_last=is_last)
+            return _difference(
+                row,
+                Kind.TAKEN,
+                f"of enrollment {whose}" if whose else "of nobody",
+                "see the workflow without a row: where it is over, `enroll --again` starts anew",
+            )
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            return await self._closed(row, described.status, is_last=is_last)
+        progress = await self._ask(row)
+        if isinstance(progress, Difference):
+            return progress
+        if await self._agrees(row, progress):
+            return None
+        difference = _difference(row, Kind.BEHIND, _says(progress), "the tables are mended")
+        if not is_last:
+            return difference
+        return await self._mend(row, progress, difference)
+
+    async def _not_there(self, row: Row[Any], *, is_last: bool) -> Difference | None:
+        """No workflow: start it, for the first time or from where the tables say it stood."""
+        if row.started_at is not None:
+            difference = _difference(
+                row, Kind.MISSING, "unknown to Temporal", "started again from where it stood"
+            )
+            if not is_last:
+                return difference
+            await rebuilding.rebuild(self._store, self._client, row.id, self._task_queue)
+            return replace(difference, mended=True)
+        async with self._store.read() as tx:
+            order = (
+                await tx.execute(select(outbox).where(outbox.c.key == f"{START}/{row.id}"))
+            ).one_or_none()
+            now = await self._store.now(tx)
+        if order is not None and order.tries == 0 and now - row.kickoff < START_AFTER:
+            return None  # Whoever enrolls is about to start it.
+        difference = _difference(row, Kind.NOT_STARTED, "not started", "it is to be started now")
+        if not is_last:
+            return difference
+        async with self._store.write() as tx:
+            await rebuilding.order_start(tx, row.id, await self._store.now(tx))
+        return difference
+
+    async def _started_by_now(self, differences: list[Difference]) -> list[Difference]:
+        """Wait until what was to be started is."""
+        keys = {
+            f"{START}/{each.enrollment}": each
+            for each in differences
+            if each.kind is Kind.NOT_STARTED
+        }
+        if not keys:
+            return differences
+        await unconfirmed(self._store, Told(len(keys), tuple(keys)))
+        checked = []
+        for each in differences:
+            if each.kind is Kind.NOT_STARTED and each.enrollment is not None:
+                row = await self._row(each.enrollment)
+                each = (
+                    replace(each, mended=True, text="it is started now")
+                    if row is None or row.started_at is not None
+                    else replace(each, text="its start waits for a worker")
+                )
+            checked.append(each)
+        return checked
+
+    async def _closed(
+        self, row: Row[Any], status: WorkflowExecutionStatus | None, *, is_last: bool
+    ) -> Difference | None:
+        name = status.name.lower() if status is not None else "closed"
+        if not is_last:
+            return _difference(row, Kind.CLOSED, name, "")
+        if status is not WorkflowExecutionStatus.COMPLETED:
+            # Somebody has stopped it by hand: nothing will ever happen any more.
+            await rebuilding.close(self._store, row.id, Outcome.REMOVED)
+            text = "ended as removed in the tables"
+            return replace(_difference(row, Kind.CLOSED, name, text), mended=True)
+        handle = self._client.get_workflow_handle(row.workflow_id, result_type=CampaignResult)
+        result: CampaignResult = await handle.result()
+        text = f"ended as {result.outcome.replace('_', ' ')} in the tables"
+        difference = _difference(row, Kind.CLOSED, f"over: {result.outcome}", text)
+        progress = await self._ask(row)
+        if isinstance(progress, Progress):
+            # Also what happened on the way: suppressions above all.
+            return await self._mend(row, progress, difference)
+        await rebuilding.close(self._store, row.id, result.outcome)
+        return replace(difference, mended=True)
+
+    async def _ask(self, row: Row[Any]) -> Progress | Difference:
+        handle = self._client.get_workflow_handle(row.workflow_id)
+        try:
+            progress: Progress = await handle.query(
+                "progress", result_type=Progress, rpc_timeout=QUERY_TIMEOUT
+            )
+        except RPCError as error:
+            self._unanswered += 1
+            if not self._answered and self._unanswered >= UNANSWERED_AT_MOST:
+                raise ActionError(
+                    "no worker answers for the workflows: start it, then check again"
+                ) from error
+            return _difference(
+                row,
+                Kind.UNANSWERED,
+                error.status.name,
+                "is the worker running? its log, and the Temporal UI, say more",
+            )
+        self._answered += 1
+        return progress
+
+    async def _agrees(self, row: Row[Any], progress: Progress) -> bool:
+        if (row.step or None) != (progress.step or None) or row.outcome != progress.outcome:
+            return False
+        if progress.state is State.SENDING:
+            return True  # What comes of it will be recorded with it.
+        return row.state == progress.state and await self._is_same_time(
+            row.next_at, progress.next_at_utc
+        )
+
+    async def _is_same_time(self, one: datetime | None, other: datetime | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        async with self._store.read() as tx:
+            now = await self._store.now(tx)
+        return abs(one - other) <= TOLERANCE or max(one, other) <= now
+
+    async def _mend(
+        self, row: Row[Any], progress: Progress, difference: Difference
+    ) -> Difference | None:
+        if await rebuilding.take_over(self._store, row, progress):
+            return replace(difference, mended=True)
+        return None  # Something was recorded meanwhile: it is being told.
+
+    # Workflows without a row
+
+    async def _unknown(self) -> list[Difference]:
+        listed = [
+            (execution, await execution.memo_value(MEMO, None))
+            async for execution in self._client.list_workflows(
+                f'WorkflowType = "{WORKFLOW_TYPE}"', page_size=1000
+            )
+            if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
+        ]
+        # Rows are written before workflows start: what is read afterwards knows all of them.
+        async with self._store.read() as tx:
+            known = set((await tx.execute(select(enrollments.c.id))).scalars())
+        found = []
+        for execution, whose in listed:
+            if whose in known:
+                continue
+            is_running = execution.status is WorkflowExecutionStatus.RUNNING
+            person_id = execution.id.rpartition("/")[2]
+            campaign = execution.id.removeprefix("campaign/").rpartition("/")[0] or None
+            async with self._store.read() as tx:
+                address = (
+                    await tx.execute(select(people.c.email).where(people.c.id == person_id))
+                ).scalar_one_or_none()
+            text = (
+                "it cannot be mended: terminate it in the Temporal UI; until then the person "
+                "cannot be enrolled in that campaign"
+            )
+            if not is_running:
+                text = "the person cannot be enrolled in that campaign until Temporal forgets it"
+                if execution.status is WorkflowExecutionStatus.COMPLETED and address is not None:
+                    text = await self._read_back(execution.id, execution.run_id, address) or text
+            found.append(
+                Difference(
+                    kind=Kind.UNKNOWN if is_running else Kind.UNKNOWN_CLOSED,
+                    workflow_id=execution.id,
+                    enrollment=whose if isinstance(whose, str) else None,
+                    campaign=campaign,
+                    person=address,
+                    tables="no row",
+                    workflow=execution.status.name.lower() if execution.status else "unknown",
+                    mended=not is_running,
+                    text=text,
+                )
+            )
+        return found
+
+    async def _read_back(self, workflow_id: str, run_id: str, address: str) -> str | None:
+        """The suppression that an ended workflow knows of, written again if it was lost."""
+        handle = self._client.get_workflow_handle(
+            workflow_id, run_id=run_id, result_type=CampaignResult
+        )
+        result: CampaignResult = await handle.result()
+        if result.outcome is not Outcome.UNSUBSCRIBED:
+            return None
+        async with self._store.write() as tx:
+            is_new = await suppressions.add(
+                tx,
+                kind="address",
+                value=address,
+                source="unsubscribed",
+                reason=None,
+                who=None,
+                now=await self._store.now(tx),
+            )
+        return "the address is suppressed again: the person had unsubscribed" if is_new else None
+
+
+def _difference(row: Row[Any], kind: Kind, workflow: str, text: str) -> Difference:
+    return Difference(
+        kind=kind,
+        workflow_id=row.workflow_id,
+        enrollment=row.id,
+        campaign=row.campaign,
+        person=row.email,
+        tables=_stands(row.state, row.outcome, row.step, row.next_at),
+        workflow=workflow,
+        mended=False,
+        text=text,
+    )
+
+
+def _says(progress: Progress) -> str:
+    return _stands(progress.state, progress.outcome, progress.step, progress.next_at_utc)
+
+
+def _stands(state: str, outcome: str | None, step: int | None, next_at: datetime | None) -> str:
+    text = str(state).replace("_", " ")
+    if outcome:
+        text += f" ({str(outcome).replace('_', ' ')})"
+    if step:
+        text += f" at step {step}"
+    if next_at:
+        text += f", next {next_at:%Y-%m-%d %H:%M:%S} UTC"
+    return text

@@ -1,0 +1,55 @@
+"""`check`: the tables compared with the workflows, and mended."""
+
+from typing import Any
+
+from cyclopts import App
+from pydantic_core import to_jsonable_python
+
+from drumbeat.actions import checking
+from drumbeat.actions.checking import Difference
+from drumbeat.cli.context import Context
+from drumbeat.cli.output import print_json, say
+from drumbeat.cli.parameters import Json, example
+
+commands = App(name="check", help_epilogue=example("starter.py check"))
+
+
+@commands.default
+async def check(*, json: Json = False) -> int:
+    """Compare the tables with the workflows, and mend the tables.
+
+    Prints every difference. The exit status is 0 when nothing is left wrong, else 1. After a
+    database was restored from a backup, hold all mailboxes until this finds nothing.
+    """
+    async with Context() as context:
+        desk = await context.desk()
+        report = await checking.check(desk, context.settings.task_queue)
+    if json:
+        print_json(
+            {
+                "checked": report.checked,
+                "left": report.left,
+                "differences": [to_jsonable_python(each) for each in report.differences],
+            }
+        )
+    else:
+        for each in report.differences:
+            say(_line(each))
+        say(_sum(report))
+    return 1 if report.left else 0
+
+
+def _line(one: Difference) -> str:
+    who = one.person or one.workflow_id
+    where = f" in {one.campaign}" if one.campaign else ""
+    kind = one.kind.replace("_", " ")
+    said = f"the tables say {one.tables}, the workflow {one.workflow}"
+    return f"{who}{where}: {kind}: {said}: {one.text}"
+
+
+def _sum(report: checking.Report) -> Any:
+    text = f"checked {report.checked} running enrollments"
+    if not report.differences:
+        return f"{text}: nothing is different"
+    mended = len(report.differences) - report.left
+    return f"{text}: {len(report.differences)} differences, {mended} settled, {report.left} left"
