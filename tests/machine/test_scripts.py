@@ -86,4 +86,5 @@ def test_packages_that_only_root_can_install_are_named(tools: Path) -> None:
     program(tools / "ls", "exit 1")
     done = run("test-packages", PATH=str(tools))
     assert done.returncode == 1
-    assert done.stderr == "the tests need these Debian packages: install postgresql-15 chromium\n"
+    packages = "postgresql-15 dovecot-imapd chromium"
+    assert done.stderr == f"the tests need these Debian packages: install {packages}\n"
