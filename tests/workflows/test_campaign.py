@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.workflows.conftest import Handle, Stage
 from tests.workflows.plans import ENROLLMENT, call, email, email_task, start
 from workflows import messages
 from workflows.campaign import CampaignWorkflow
-from workflows.messages import CampaignResult
+from workflows.messages import CampaignResult, Progress
 
 
 def task(number: int) -> str:
@@ -25,6 +26,10 @@ def task(number: int) -> str:
 
 async def events(handle: Handle) -> list[int]:
     return [event.event_type async for event in handle.fetch_history_events()]
+
+
+def waits_at_task(number: int) -> Callable[[Progress], bool]:
+    return lambda progress: (progress.step, progress.state) == (number, State.TASK)
 
 
 async def test_emails_leave_at_their_local_times_on_their_days(
@@ -60,7 +65,7 @@ async def test_a_task_costs_at_most_one_timer_two_activities_and_two_upserts(
 ) -> None:
     handle = await stage.start(start(call(1, 1), call(2, 1), kickoff=soon))
     for number in (1, 2):
-        await stage.until(handle, lambda p, n=number: (p.step, p.state) == (n, State.TASK))
+        await stage.until(handle, waits_at_task(number))
         done = messages.CompleteTask(task_id=task(number))
         await handle.execute_update(CampaignWorkflow.complete_task, done)
     await handle.result()
@@ -110,7 +115,7 @@ async def test_a_wrong_signal_is_recorded_and_neither_fails_nor_blocks(
     progress = await stage.until(handle, lambda p: p.happened[-1].what is What.REFUSED)
     assert progress.state is State.TASK
     for number in (1, 2):
-        await stage.until(handle, lambda p, n=number: (p.step, p.state) == (n, State.TASK))
+        await stage.until(handle, waits_at_task(number))
         await handle.signal("complete_task", {"task_id": task(number)})
     assert (await handle.result()).outcome is Outcome.COMPLETED
 

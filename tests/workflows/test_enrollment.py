@@ -124,15 +124,13 @@ def test_three_soft_bounces_running_count_as_a_hard_one() -> None:
 
 def test_a_sent_email_between_them_breaks_a_row_of_soft_bounces() -> None:
     enrollment = begin(start(*(email(n, n) for n in range(1, 5))))
-    for number, outcome in enumerate(
-        (
-            outcomes.SoftBounce(),
-            outcomes.Sent(at=local(2026, 11, 24, 9, 30)),
-            outcomes.SoftBounce(),
-            outcomes.SoftBounce(),
-        ),
-        start=1,
-    ):
+    answers: list[outcomes.SendOutcome] = [
+        outcomes.SoftBounce(),
+        outcomes.Sent(at=local(2026, 11, 24, 9, 30)),
+        outcomes.SoftBounce(),
+        outcomes.SoftBounce(),
+    ]
+    for number, outcome in enumerate(answers, start=1):
         enrollment.sent(outcome, enrollment.reserve(), enrollment.due.at, by_rep=False)
         if number < 4:
             reach_next(enrollment)
@@ -297,13 +295,12 @@ def test_a_step_that_does_not_exist_is_refused(number: int) -> None:
 def test_while_an_email_is_being_sent_edits_are_refused() -> None:
     enrollment = begin(start(email(1, 1)))
     enrollment.phase = State.SENDING
-    for handle, message in (
-        (handling.edit_email, messages.EditEmail(step=1, draft_id="d1")),
-        (handling.move_email, messages.MoveEmail(step=1, at=KICKOFF + MINUTE)),
-        (handling.skip_step, messages.SkipStep(step=1)),
-    ):
-        with pytest.raises(Refused, match="just being sent"):
-            handle(enrollment, message, KICKOFF)  # type: ignore[operator]
+    with pytest.raises(Refused, match="just being sent"):
+        handling.edit_email(enrollment, messages.EditEmail(step=1, draft_id="d1"), KICKOFF)
+    with pytest.raises(Refused, match="just being sent"):
+        handling.move_email(enrollment, messages.MoveEmail(step=1, at=KICKOFF + MINUTE), KICKOFF)
+    with pytest.raises(Refused, match="just being sent"):
+        handling.skip_step(enrollment, messages.SkipStep(step=1), KICKOFF)
 
 
 def test_a_flood_of_wrong_messages_does_not_swell_the_state() -> None:
