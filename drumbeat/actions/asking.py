@@ -96,9 +96,13 @@ async def _in_time(task: asyncio.Task[Any], until: float, *, accepted: bool) -> 
     The SDK turns a cancellation into an error of its own, so that `asyncio.timeout` would not know
     its own.
     """
-    done, _ = await asyncio.wait(
-        {task}, timeout=max(0.0, until - asyncio.get_running_loop().time())
-    )
+    try:
+        done, _ = await asyncio.wait(
+            {task}, timeout=max(0.0, until - asyncio.get_running_loop().time())
+        )
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
     if not done:
         task.cancel()
         await asyncio.wait({task})

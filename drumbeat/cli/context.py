@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,8 @@ from drumbeat.store import reps as reps_table
 from drumbeat.store.engine import Store, open_store
 from drumbeat.store.keys import people_key
 from drumbeat.temporal.client import connect
+
+EXAMPLE_REPS = Path(__file__).parents[2] / "examples" / "reps.yaml"
 
 PATIENCE = timedelta(seconds=5)
 """How long a command waits for a Temporal server that does not answer."""
@@ -84,7 +87,7 @@ class Context:
             StoreError: As `store`.
         """
         if self._reps is None:
-            reading = read_reps(self.settings.reps, local_smtp=self._local_smtp())
+            reading = read_reps(self._reps_file(), local_smtp=self._local_smtp())
             if reading.faults:
                 raise CommandRefused(*map(str, reading.faults))
             store = await self.store()
@@ -117,6 +120,17 @@ class Context:
             StoreError: As `store`.
         """
         return Desk(await self.store(), self.client, acting)
+
+    def _reps_file(self) -> Path:
+        """The file that is set; beside the database of `up --example` the example's own.
+
+        `up` hands that to its parts, but not to a command that is typed beside it.
+        """
+        settings = self.settings
+        is_said = "reps" in settings.model_fields_set or settings.reps.exists()
+        if is_said or settings.database_url or not EXAMPLE_REPS.exists():
+            return settings.reps
+        return EXAMPLE_REPS
 
     def _local_smtp(self) -> str | None:
         """Where mailboxes without a server of their own send: `up`'s, beside its database."""
