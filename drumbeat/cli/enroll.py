@@ -16,7 +16,7 @@ from drumbeat.actions.enrolling import Order, PersonReport, Report
 from drumbeat.actions.launching import Choices, Launch
 from drumbeat.campaign.people import read_people
 from drumbeat.campaign.planning import parse_zone
-from drumbeat.campaign.reading import read_campaign, warning_line
+from drumbeat.campaign.reading import read_campaign
 from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import complain, print_json, progress, say
@@ -70,8 +70,6 @@ async def enroll(
     file. The data of people known before is brought up to the file; blanks change nothing.
     """
     reading, rows = read_campaign(campaign), read_people(people)
-    for warning in reading.warnings:
-        complain(warning_line(warning))
     if reading.campaign is None or reading.faults or rows.faults:
         raise CommandRefused(*map(str, reading.faults), *rows.faults)
     choices = Choices(send_at=send_at, times=step_times(at), start=start)
