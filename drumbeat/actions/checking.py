@@ -34,6 +34,7 @@ BETWEEN_LOOKS = timedelta(milliseconds=400)
 TOLERANCE = timedelta(seconds=2)
 """By how much two clocks may differ on when something happens next."""
 QUERY_TIMEOUT = timedelta(seconds=10)
+START_PATIENCE = timedelta(seconds=10)
 UNANSWERED_AT_MOST = 5
 """Where that many questions are not answered, and none is, no worker runs."""
 
@@ -229,7 +230,7 @@ class _Check:
         }
         if not keys:
             return differences
-        await unconfirmed(self._store, Told(len(keys), tuple(keys)))
+        await unconfirmed(self._store, Told(len(keys), tuple(keys)), wait=START_PATIENCE)
         checked = []
         for each in differences:
             if each.kind is Kind.NOT_STARTED and each.enrollment is not None:
