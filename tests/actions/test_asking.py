@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -18,7 +17,6 @@ from drumbeat.actions.asking import (
     Refused,
     ask,
 )
-from drumbeat.actions.errors import ActionError
 from workflows.messages import Mended, Message, RetryStep
 
 SOON = timedelta(milliseconds=300)
@@ -150,9 +148,3 @@ async def test_a_caller_that_is_cancelled_is_cancelled(
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-
-
-async def test_a_server_that_does_not_answer_is_one_clear_line(handle: Handle) -> None:
-    lost = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
-    with pytest.raises(ActionError, match=r"could not deliver it|no worker took it"):
-        await ask(lost, handle.id, "mended", Mended(), wait=SOON)
