@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, exists, func, select
@@ -83,20 +84,8 @@ async def unsubscribe_enrollment(store: Store, enrollment_id: str, reason: str |
         row = found.one_or_none()
         if row is None:
             raise NotFound("there is no such enrollment")
-        stands = await suppressions.find(tx, "address", row.email)
-        if stands is not None and stands.source != Source.UNSUBSCRIBED:
-            why = "the person unsubscribed, which stands in its place"
-            await suppressions.lift(tx, "address", row.email, who=None, why=why, now=now)
         text = (reason or "").strip() or None
-        suppression_id = await suppressions.add(
-            tx,
-            kind="address",
-            value=row.email,
-            source=Source.UNSUBSCRIBED,
-            reason=text,
-            who=None,
-            now=now,
-        )
+        suppression_id = await _add_wish(tx, row.email, text, now)
         if suppression_id is not None:
             await _note_unsubscribed(tx, row, suppression_id, text, now)
         # Once told so, an enrollment ends: a second message would only be noise in its timeline.
@@ -212,6 +201,32 @@ def normalise_domain(text: str) -> str:
 
 _UNSUBSCRIBED = "unsubscribed"
 _END = "end"
+
+
+async def _add_wish(
+    tx: AsyncConnection, address: str, reason: str | None, now: datetime
+) -> str | None:
+    """Suppress the address of somebody who unsubscribes; None where it stands as a wish already."""
+    add = partial(
+        suppressions.add,
+        tx,
+        kind="address",
+        value=address,
+        source=Source.UNSUBSCRIBED,
+        reason=reason,
+        who=None,
+        now=now,
+    )
+    # First of all, so that of two who suppress it at once the second sees what the first has done.
+    suppression_id = await add()
+    if suppression_id is not None:
+        return suppression_id
+    stands = await suppressions.find(tx, "address", address)
+    if stands is not None and stands.source == Source.UNSUBSCRIBED:
+        return None
+    why = "the person unsubscribed, which stands in its place"
+    await suppressions.lift(tx, "address", address, who=None, why=why, now=now)
+    return await add()
 
 
 async def _note_unsubscribed(

@@ -137,6 +137,21 @@ async def test_a_manual_suppression_gives_way_to_the_persons_own_wish(store: Sto
     assert old["lifted_why"] == "the person unsubscribed, which stands in its place"
 
 
+async def test_the_persons_wish_stands_whoever_suppresses_the_address_at_the_same_time(
+    store: Store,
+) -> None:
+    for number in range(5):
+        address = f"ada{number}@example.org"
+        clicked = await enrolled(store, address)
+        await asyncio.gather(
+            suppress_address(desk_of(store), address, None),
+            unsubscribe_enrollment(store, clicked, None),
+            suppress_address(desk_of(store), address, None),
+        )
+    rows = await standing(store, "address")
+    assert [row.source for row in rows] == ["unsubscribed"] * 5
+
+
 async def test_after_a_lift_the_same_link_unsubscribes_anew(store: Store) -> None:
     clicked = await enrolled(store)
     await unsubscribe_enrollment(store, clicked, None)
