@@ -189,6 +189,7 @@ def _standing(slug: str, now: datetime) -> Any:
         tasks.c.id.is_not(None),
         messages.c.state.in_(_LEAVING),
         and_(messages.c.state == MessageState.SCHEDULED, is_late),
+        and_(enrollments.c.state == State.SLEEPING, enrollments.c.next_at <= now),
     )
     return (
         select(step.label("step"), func.count().label("all"), _number(is_due).label("due"))
