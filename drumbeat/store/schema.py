@@ -353,3 +353,29 @@ audit = Table(
     Column("why", Text),
 )
 """Append-only."""
+
+users = Table(
+    "users",
+    metadata,
+    _id(primary_key=True),  # a rep's id, made from the address alike where nobody is a rep
+    Column("email", String(320), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(16), nullable=False),  # rep, manager, admin
+    Column("password", Text),  # argon2id; None: cannot sign in by password
+    Column("failures", Integer, nullable=False, server_default="0"),  # running
+    Column("locked_until", Moment),
+    Column("single_keys", Boolean, nullable=False, server_default=text("true")),
+    Column("theme", String(8)),  # light, dark; None: the system's
+    Column("created_at", Moment, nullable=False),
+    Column("disabled_at", Moment),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(primary_key=True),  # SHA-256 of the cookie's value: who reads the table cannot sign in
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)
