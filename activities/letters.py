@@ -31,6 +31,9 @@ from drumbeat.store.schema import drafts, enrollments, messages, people, reps, t
 NO_BLOBS: Mapping[str, bytes] = {}
 
 
+NO_DRAFT = Why(code=WhyCode.TEMPLATE, detail="the email has no such draft")
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who is written to."""
@@ -61,6 +64,8 @@ class Case:
     number: int
     read_at: datetime
     draft: Row[Any] | None = None
+    lost_draft: bool = False
+    """Whether it is to leave with a text that is not there: whatever a message named."""
     earlier: tuple[Row[Any], ...] = ()
     """The emails before it, where it is a follow-up."""
     blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -179,8 +184,15 @@ class Letters:
             earlier = tuple(await ledger.earlier(tx, enrollment_id, number))
         draft = None
         if draft_id is not None:
-            found = await tx.execute(select(drafts).where(drafts.c.id == draft_id))
-            draft = found.one()
+            # Of this email: a message may name any draft, another person's too.
+            found = await tx.execute(
+                select(drafts).where(
+                    drafts.c.id == draft_id,
+                    drafts.c.enrollment_id == enrollment_id,
+                    drafts.c.step == number,
+                )
+            )
+            draft = found.one_or_none()
         campaign = await campaigns.load(tx, row.version)
         step = campaign.step(number)
         attachments = step.template.attachments if isinstance(step, EmailStep) else ()
@@ -199,6 +211,7 @@ class Letters:
             number=number,
             read_at=now,
             draft=draft,
+            lost_draft=draft_id is not None and draft is None,
             earlier=earlier,
         )
 
@@ -207,6 +220,8 @@ class Letters:
 
         Field prompts are still in it.
         """
+        if case.lost_draft:
+            return NO_DRAFT
         rendering = await self._render(case)
         if isinstance(rendering, Why):
             return rendering
@@ -217,6 +232,8 @@ class Letters:
 
     async def build(self, case: Case) -> Letter | Why:
         """The letter, or why it cannot be made: data, a prompt or a template to be mended."""
+        if case.lost_draft:
+            return NO_DRAFT
         rendering = await self._rendering_behind(case)
         if isinstance(rendering, Why):
             return rendering
