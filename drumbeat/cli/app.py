@@ -39,6 +39,7 @@ COMMANDS = {
     "suppress": "drumbeat.cli.suppress",
     "task": "drumbeat.cli.task",
     "up": "drumbeat.cli.up",
+    "user": "drumbeat.cli.user",
     "validate": "drumbeat.cli.validate",
 }
 """The first word of a command -> the module whose `commands` carry it out."""
