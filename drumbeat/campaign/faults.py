@@ -63,6 +63,11 @@ class Notes:
         self._warnings[Fault(self.file, *place, message)] = None
 
     @property
+    def count(self) -> int:
+        """How many faults there are."""
+        return len(self._faults)
+
+    @property
     def faults(self) -> list[Fault]:
         """In the order of their places."""
         return sorted(self._faults, key=_place)

@@ -36,6 +36,8 @@ __all__ = ["Fault", "Reading", "read_campaign", "warning_line"]
 
 LAST_DAY = 365
 MOST_CALL_OUTCOMES = 15
+MOST_STEPS = 1000
+"""Of a campaign: one workflow walks them, and its history has a bound."""
 _LONGEST_SLUG = 100
 _KEYS = ("campaign", "name", "category", "settings", "days")
 _SETTINGS = (
@@ -102,7 +104,7 @@ class _Reader:
         category = fields.value("category", line, None)
         settings = self._settings(fields)
         days = self._days(fields, settings)
-        if self.notes.faults or days is None:
+        if self.notes.count or days is None:
             return None
         return Campaign(slug=slug, name=name, category=category, settings=settings, days=days)
 
@@ -114,7 +116,7 @@ class _Reader:
             return None
         root = read_yaml(content, self.notes)
         is_empty = root is None or (isinstance(root, Scalar) and root.tag == "null")
-        if is_empty and not self.notes.faults:
+        if is_empty and not self.notes.count:
             root = None
             self.notes.fault(START, "the file is empty: it is to hold campaign, name and days")
         return root
@@ -169,6 +171,9 @@ class _Reader:
             numbers.append((day, fields.node("day") if "day" in fields else node))
             for step in fields.value("steps", _steps, ()):
                 steps.append(reader.read(step, position))
+        if len(steps) > MOST_STEPS:
+            message = f"the campaign has {len(steps):,} steps: write at most {MOST_STEPS:,}"
+            self.notes.fault(steps[MOST_STEPS].place, message)
         check_days(numbers, self.notes)
         check_steps(steps, settings.sending_window, self.notes)
         by_day: list[list[Step]] = [[] for _ in numbers]

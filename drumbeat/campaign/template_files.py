@@ -31,6 +31,9 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ATTACHMENTS = "[files/prices.pdf]"
+_MARKS = (("{#", "#}", "comment"), ("{{!", "}}", "field prompt"))
+_MOST_OPEN = 20
+"""Marks without an end: looking for the end of each takes the square of their number in time."""
 
 
 @dataclass(slots=True)
@@ -134,7 +137,7 @@ class _Reader:
         self._token_names: set[str] = set()
 
     def read_file(self, name: str, content: str) -> None:
-        before = len(self._notes.faults)
+        before = self._notes.count
         subject: str | None = None
         attachments: tuple[Attachment, ...] = ()
         body, first_line = content, 1
@@ -147,7 +150,7 @@ class _Reader:
             body = content[front.end() :]
             first_line = content.count("\n", 0, front.end()) + 1
             node = read_yaml(front["yaml"], self._notes, first_line=2)
-            if node is None and len(self._notes.faults) > before:
+            if node is None and self._notes.count > before:
                 self._source.has_subject = True
                 return None
             if node is not None:
@@ -157,7 +160,7 @@ class _Reader:
         self._body(body, lambda line, column: Place(line + first_line - 1, column))
         if not body.strip():
             self._notes.fault(Place(first_line, 1), "the template has no body: write the email")
-        if len(self._notes.faults) == before:
+        if self._notes.count == before:
             self._source.template = Template(
                 name=name,
                 subject=subject,
@@ -168,7 +171,7 @@ class _Reader:
         return None
 
     def read_inline(self, node: Node) -> None:
-        before = len(self._notes.faults)
+        before = self._notes.count
         known, required = ["subject", "body", "attachments"], ["body"]
         fields = Fields(node, self._notes, "an email's text", known, required)
         subject, attachments = self._subject(fields), self._attachments(fields)
@@ -178,7 +181,7 @@ class _Reader:
         written = fields.node("body") if body is not None else None
         if body is not None and isinstance(written, Scalar):
             self._body(body, written.place_of)
-        if body is not None and len(self._notes.faults) == before:
+        if body is not None and self._notes.count == before:
             self._source.template = Template(
                 subject=subject,
                 body=body,
@@ -200,6 +203,11 @@ class _Reader:
 
     def _check(self, source: str, place_of: Callable[[int, int], Place]) -> None:
         """Note the faults and the doubtful tokens of a subject or a body."""
+        for opening, closing, name in _MARKS:
+            start = source.find(opening, source.rfind(closing) + 1)
+            if start >= 0 and source.count(opening, start) > _MOST_OPEN:
+                message = f"the {name} has no end: write '{closing}' behind it"
+                return self._notes.fault(place_of(*Places(source).at(start)), message)
         for fault in check_source(source):
             self._notes.fault(place_of(fault.line, fault.column), fault.message)
         for prompt in find_prompts(source):
@@ -216,6 +224,7 @@ class _Reader:
             elif not use.has_default and use.name not in self._token_names:
                 self._token_names.add(use.name)
                 self._notes.warn(place, _not_known(use.name))
+        return None
 
     def _attachments(self, fields: Fields) -> tuple[Attachment, ...]:
         sizes: dict[str, int] = {}

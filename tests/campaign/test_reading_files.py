@@ -125,9 +125,11 @@ def test_aliases_that_expand_to_more_than_a_mebibyte_are_a_fault() -> None:
 
 
 def test_up_to_ten_thousand_nodes_may_be_aliased() -> None:
-    text = STEPS + "  - &call {call: x, notes: y}\n"  # five nodes
-    assert faults(text + "  - *call\n" * 2000) == []
-    assert [fault.split(": ")[0] for fault in faults(text + "  - *call\n" * 2001)] == ["2007:5"]
+    notes = ", ".join("x" * 99)
+    text = SETTINGS.replace("settings:\n", f"x: &x [{notes}]\ny: [")  # a hundred nodes
+    for number, places in [(100, ["4:1", "5:1"]), (101, ["4:1", "5:1", "5:405"])]:
+        found = faults(text + ", ".join(["*x"] * number) + "]\n")
+        assert [fault.split(": ")[0] for fault in found] == places
 
 
 @pytest.mark.parametrize(
@@ -146,9 +148,17 @@ def test_faults_of_aliases_and_tags(text: str, fault: str) -> None:
     assert found[0].startswith(fault) or found[-1].startswith(fault)
 
 
+def test_a_campaign_has_at_most_a_thousand_steps() -> None:
+    text = STEPS + "  - &call {call: x}\n" + "  - *call\n" * 999
+    assert faults(text) == []
+    assert faults(f"{text}  - *call\n") == [
+        "1006:5: the campaign has 1,001 steps: write at most 1,000"
+    ]
+
+
 def test_a_file_full_of_faults_is_read_to_its_end() -> None:
-    text = STEPS + "".join(f"  - {{call: x, zz{number}: y}}\n" for number in range(2000))
-    assert len(faults(text)) == 2000
+    text = STEPS + "".join(f"  - {{call: x, zz{number}: y}}\n" for number in range(900))
+    assert len(faults(text)) == 900
 
 
 # Templates
@@ -193,6 +203,8 @@ def test_a_file_full_of_faults_is_read_to_its_end() -> None:
             "---\nsubject: x\n---\nb\x00",
             ["4:2: a control character (U+0000): this is no text file"],
         ),
+        ("---\nsubject: x\n---\n" + "\n{{!" * 90_000, ["5:1: the field prompt has no end"]),
+        ("---\nsubject: x\n---\n{# #}{#" + "{#" * 90_000, ["4:6: the comment has no end"]),
         (b"---\nsubject: x\n---\n\xff", ["1:1: no text in UTF-8"]),
         ("x" * (1 << 20) + "x", ["1:1: more than 1 MiB"]),
         (
