@@ -1,12 +1,10 @@
 """`check`: the tables compared with the workflows, and mended."""
 
-from typing import Any
-
 from cyclopts import App
 from pydantic_core import to_jsonable_python
 
 from drumbeat.actions import checking
-from drumbeat.actions.checking import Difference
+from drumbeat.actions.checking import Difference, Report
 from drumbeat.cli.context import Context
 from drumbeat.cli.output import print_json, say
 from drumbeat.cli.parameters import Json, example
@@ -47,9 +45,9 @@ def _line(one: Difference) -> str:
     return f"{who}{where}: {kind}: {said}: {one.text}"
 
 
-def _sum(report: checking.Report) -> Any:
-    text = f"checked {report.checked} running enrollments"
-    if not report.differences:
+def _sum(report: Report) -> str:
+    number, found = report.checked, len(report.differences)
+    text = f"checked {number} running enrollment{'' if number == 1 else 's'}"
+    if not found:
         return f"{text}: nothing is different"
-    mended = len(report.differences) - report.left
-    return f"{text}: {len(report.differences)} differences, {mended} settled, {report.left} left"
+    return f"{text}: {found} different, {found - report.left} settled, {report.left} left"

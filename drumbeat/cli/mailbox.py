@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from drumbeat.actions import mailboxes
 from drumbeat.actions.desk import moment
 from drumbeat.actions.mailboxes import MailboxShown
-from drumbeat.actions.telling import unconfirmed
+from drumbeat.actions.telling import Told, unconfirmed
 from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import print_json, print_table, say
@@ -83,7 +83,7 @@ async def hold(
         told, at = await mailboxes.hold(desk, known, which, until=until, reason=reason)
         zones = [mailboxes.zone_of(mailboxes.rep_of(known, each)) for each in which]
         end = f" until {moment(at, *zones)}" if at else ""
-        say(f"held{end}: {', '.join(which)}; {told.enrollments} enrollments wait")
+        say(f"held{end}: {', '.join(which)}; {_people(told, 'wait', 'waits')}")
         say_unconfirmed(await unconfirmed(desk.store, told))
 
 
@@ -102,8 +102,14 @@ async def release(
         desk = await context.desk(acting)
         which = _which(known, address, all_)
         told = await mailboxes.release(desk, known, which, reason=reason)
-        say(f"released: {', '.join(which)}; {told.enrollments} enrollments go on")
+        say(f"released: {', '.join(which)}; {_people(told, 'go on', 'goes on')}")
         say_unconfirmed(await unconfirmed(desk.store, told))
+
+
+def _people(told: Told, several: str, one: str) -> str:
+    if told.enrollments == 1:
+        return f"1 enrollment {one}"
+    return f"{told.enrollments} enrollments {several}"
 
 
 def _which(known: Reps, address: str | None, is_all: bool) -> Sequence[str]:
