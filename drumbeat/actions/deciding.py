@@ -1,7 +1,7 @@
 """Who of a file's people may be enrolled, who is already, and why the others may not (SPEC 7)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -74,8 +74,6 @@ async def decide(
     party: Party,
     rows: Sequence[PersonRow],
     known: Mapping[str, Known],
-    *,
-    new: Collection[str] = (),
 ) -> list[Decision]:
     """Decide on some hundreds of people.
 
@@ -84,7 +82,6 @@ async def decide(
         party: To whom they belong.
         rows: What the file says of them.
         known: Address -> what the tables say.
-        new: The addresses of those who were made known just now.
     """
     history: dict[str, list[Row[Any]]] = defaultdict(list)
     for enrollment in await enrollments.of_people(tx, {person.id for person in known.values()}):
@@ -107,7 +104,6 @@ async def decide(
             person,
             history[person.id] if person is not None else [],
             against.get(address) or against.get(row.email),
-            is_new=row.email in new,
         )
         decisions.append(decision)
     return decisions
@@ -119,11 +115,9 @@ def _decide(
     person: Known | None,
     history: Sequence[Row[Any]],
     against: Row[Any] | None,
-    *,
-    is_new: bool,
 ) -> Decision:
     filled = person.filled_by(row) if person is not None else None
-    changed = filled if filled != person and not is_new else None
+    changed = filled if filled != person else None
 
     def result(result: Result, reason: str | None, **more: Any) -> Decision:
         return Decision(row, result, reason, person=filled, changed=changed, **more)

@@ -290,8 +290,8 @@ class _Run:
                 await enrollments.mark_started(tx, started, await self.store.now(tx))
         if trouble:
             raise ActionError(
-                f"Temporal stopped answering ({trouble[0].status.name}): run the same command"
-                " again, nobody is enrolled twice; who is written already, a worker starts"
+                f"Temporal did not start everybody ({trouble[0].status.name}): run the same command"
+                " again, nobody is enrolled twice"
             )
         return list(reports.values())
 
@@ -304,7 +304,7 @@ class _Run:
             before = await people.known(tx, key, addresses)
             await people.insert_all(tx, key, await self._unknown(tx, rows, before), now)
             known = await people.known(tx, key, addresses, lock=True)
-            decisions = await decide(tx, self.party, rows, known, new=set(known) - set(before))
+            decisions = await decide(tx, self.party, rows, known)
             await self._change(tx, decisions, now)
             new = {
                 one.row.email: self._new(one.person, one.launch, one.round)

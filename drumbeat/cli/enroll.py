@@ -106,10 +106,12 @@ async def enroll(
         print_json(as_json(report))
     else:
         tell(report, order, rejects, dry_run=dry_run)
-    if report.people and report.count(Result.REJECTED) == len(report.people):
-        complain(f"{people}: nobody could be enrolled: every row is rejected")
-        return 1
-    return 0
+    reasons = [one.reason for one in report.people if one.result is Result.REJECTED]
+    if not reasons or len(reasons) < len(report.people):
+        return 0
+    why = "every row is rejected" if len(set(reasons)) > 1 else reasons[0]
+    complain(f"{people}: nobody could be enrolled: {why}")
+    return 1
 
 
 def _reps_without_database(settings: Settings) -> Reps:

@@ -70,8 +70,9 @@ async def known(
     by_id = {person_id(key, address): address for address in addresses}
     wanted = select(people).where(or_(people.c.email.in_(addresses), people.c.id.in_(by_id)))
     if lock:
-        # Everybody locks in this order, so that no two wait for each other.
-        wanted = wanted.order_by(people.c.id).with_for_update()
+        # Everybody locks in this order, so that no two wait for each other. Rows that only point
+        # to a person, as a task does that is being opened, need not wait (`key_share`).
+        wanted = wanted.order_by(people.c.id).with_for_update(key_share=True)
     rows = [_known(row) for row in await tx.execute(wanted)]
     # Whoever has the address now goes before whoever had it first.
     first = {by_id[person.id]: person for person in rows if person.id in by_id}
@@ -143,7 +144,8 @@ async def mend(tx: AsyncConnection, person: str, changes: Mapping[str, str], now
         BadField: A name is no token of a person, the address is malformed or somebody else's, or
             the zone is unknown.
     """
-    found = await tx.execute(select(people).where(people.c.id == person).with_for_update())
+    wanted = select(people).where(people.c.id == person).with_for_update(key_share=True)
+    found = await tx.execute(wanted)
     row = found.one_or_none()
     if row is None:
         raise LookupError(f"the tables know no person {person}")

@@ -205,6 +205,15 @@ async def test_two_runs_at_once_enroll_everybody_once(clerk: Clerk) -> None:
     assert sum(report.count(Result.ENROLLED) for report in reports) >= 450
 
 
+async def test_what_two_runs_at_once_say_of_a_person_is_all_kept(clerk: Clerk) -> None:
+    intro = campaign()
+    await asyncio.gather(
+        clerk.enroll(intro, person("ann", title="CTO")),
+        clerk.enroll(intro, person("ann", company="Acme")),
+    )
+    assert (await clerk.person("ann")).fields == {"title": "CTO", "company": "Acme"}
+
+
 async def test_one_person_gets_into_one_of_two_campaigns_that_enroll_at_once(clerk: Clerk) -> None:
     reports = await asyncio.gather(
         *(clerk.enroll(campaign(), *crowd(50)) for _ in range(2)),
@@ -471,7 +480,7 @@ async def test_where_temporal_stops_answering_the_next_run_completes_it(
     intro = campaign()
     with monkeypatch.context() as patch:
         patch.setattr(enrolling, "start_workflow", ten_times)
-        with pytest.raises(ActionError, match=r"stopped answering \(UNAVAILABLE\)"):
+        with pytest.raises(ActionError, match=r"did not start everybody \(UNAVAILABLE\)"):
             await clerk.enroll(intro, *crowd(250))
     rows = await clerk.rows(enrollments)
     assert len(rows) == enrolling.BATCH

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select
+from temporalio.client import Client
 
 from drumbeat.cli import context
 from drumbeat.cli.app import main
@@ -231,6 +233,11 @@ async def test_where_every_row_is_rejected_the_status_says_so(enroll: Enroll, st
     write("people.csv", 'email\n"ann@example.org\r\nBcc: eve@example.org"\n')
     done = await enroll()
     assert done.status == 1
+    assert done.err.startswith("people.csv: nobody could be enrolled: malformed address: ")
+    assert len(done.err.splitlines()) == 1
+    write("people.csv", "email\nann\nann@\n")
+    done = await enroll()
+    assert done.status == 1
     assert done.err == "people.csv: nobody could be enrolled: every row is rejected\n"
     assert await enrolled(store) == 0
 
@@ -357,3 +364,34 @@ async def test_a_wrong_call_is_a_matter_of_usage(enroll: Enroll, arguments: list
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["enroll", "--help"]) == 0
     assert "starter.py enroll examples/intro/campaign.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+async def test_killed_at_any_moment_and_run_again_it_enrolls_everybody_once(
+    enroll: Enroll, store: Store, temporal_client: Client
+) -> None:
+    number = 700
+    rows = "".join(f"person{one}@example.org,P,,steel\n" for one in range(number))
+    write("people.csv", PEOPLE.splitlines()[0] + "\n" + rows)
+    starter = str(Path(__file__).parents[2] / "starter.py")
+    command = (starter, "enroll", "campaign.yaml", "--people", "people.csv")
+    for written in (1, 250, 450):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, "--rep", "grace@example.com", "--send-at", "now"
+        )
+        async with asyncio.timeout(60):
+            while await enrolled(store) < written:  # noqa: ASYNC110 (another process writes)
+                await asyncio.sleep(0.01)
+        process.kill()
+        await process.wait()
+    assert await enrolled(store) < number
+    last = (await enroll("--json")).json
+    assert last["enrolled"] + last["already"] == number
+    async with store.read() as tx:
+        found = (await tx.execute(select(enrollments))).all()
+    assert len(found) == len({row.person_id for row in found}) == number
+    assert all(row.started_at is not None for row in found)
+    assert all(row.round == 1 for row in found)
+    for row in found:
+        started = await temporal_client.get_workflow_handle(row.workflow_id).describe()
+        assert await started.memo_value("enrollment") == row.id
