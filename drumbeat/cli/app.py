@@ -75,7 +75,10 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: list[str]) -> int:
     command, bound, _ = _app(arguments).parse_args(arguments)
     if _asks_for_help(command):
-        command(*bound.args, **bound.kwargs)
+        try:
+            command(*bound.args, **bound.kwargs)
+        except SystemExit:  # rich's answer to a reader who has gone
+            raise ReaderGone from None
         # Without a command there was nothing to do: that is no success.
         return DONE if {"--help", "-h"} & set(arguments) else USAGE
     status = command(*bound.args, **bound.kwargs)
