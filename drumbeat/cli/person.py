@@ -1,18 +1,20 @@
 """`person`: one person: where they stand, why they wait, what comes next, and how to change it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from cyclopts import App, Parameter
 
 from drumbeat.actions import mending, people, steering
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.desk import moment
-from drumbeat.actions.people import EnrollmentShown, EventShown, PersonShown, Rep
+from drumbeat.actions.people import EnrollmentShown, EventShown, MessageShown, PersonShown, Rep
 from drumbeat.actions.steering import ForPerson
 from drumbeat.actions.telling import not_ended, unconfirmed
-from drumbeat.campaign.states import Why, explain
+from drumbeat.campaign.states import MessageState, Why, explain
 from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import print_json, print_table, say
@@ -422,7 +424,7 @@ def _print_enrollment(one: EnrollmentShown) -> None:
             (
                 message.step,
                 _words(message.state) + (" elsewhere" if message.elsewhere else ""),
-                f"{message.sent_at.astimezone(one.zone):%Y-%m-%d %H:%M}" if message.sent_at else "",
+                _when(message, one.zone),
                 message.subject,
                 "; ".join(
                     [
@@ -434,7 +436,9 @@ def _print_enrollment(one: EnrollmentShown) -> None:
             )
             for message in one.messages
         ]
-        print_table(("email", "state", "sent", "subject", "why, and the server's words"), rows)
+        print_table(
+            ("email", "state", "sent, or due", "subject", "why, and the server's words"), rows
+        )
     if one.events:
         say()
         print_table(
@@ -443,10 +447,30 @@ def _print_enrollment(one: EnrollmentShown) -> None:
         )
 
 
+def _when(message: MessageShown, zone: ZoneInfo) -> str:
+    """When an email was sent, or is due, as long as that is to come."""
+    at = message.sent_at
+    if at is None and message.state in (MessageState.SCHEDULED, MessageState.BLOCKED):
+        at = message.due_at
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M}" if at else ""
+
+
 def _event_row(event: EventShown, one: EnrollmentShown) -> tuple[object, ...]:
-    detail = ", ".join(f"{name}: {text}" for name, text in event.detail.items() if text)
     at = f"{event.at.astimezone(one.zone):%Y-%m-%d %H:%M}"
+    parts = [_detail(name, text, one.zone) for name, text in event.detail.items() if text]
+    detail = ", ".join(part for part in parts if part)
     return (at, _words(event.what), event.step, _name(event.who), detail)
+
+
+def _detail(name: str, text: str, zone: ZoneInfo) -> str:
+    """A detail of an event for people: ids say nothing to them; the reason needs no name."""
+    if name in ("hold", "draft", "reply") or (name, text) == ("code", "skipped"):
+        return ""
+    if name in ("at", "until"):
+        return f"{name} {datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M}"
+    if name in ("text", "note"):
+        return text
+    return _words(text) if name in ("outcome", "kind", "code", "detail") else f"{name}: {text}"
 
 
 def _name(who: Rep | str | None) -> str | None:
