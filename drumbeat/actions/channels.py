@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 _EXTENSION = re.compile(r"\s*(?:,|;?\s*ext(?:ension|\.)?\s*=?|x|#)\s*(\d{1,8})\s*$", re.I)
 _TRUNK_ZERO = re.compile(r"\(0\)")
-_HOST = re.compile(r"(?:[a-z0-9-]+\.)*linkedin\.com(?:/|$)", re.I)
+_WEB = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#]\S*)?", re.I)
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)*linkedin\.com(?:/\S*)?", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,18 @@ def phone_link(phone: str) -> str | None:
 
 
 def linkedin_link(address: str) -> str | None:
-    """The https link of a LinkedIn address, with or without scheme, or of a bare profile's name.
+    """The link of a LinkedIn address, with or without scheme, or of a bare profile's name.
 
-    None where it leads elsewhere: what a CSV holds must not become any link.
+    None where it is no web address: what a CSV holds must not become a link that runs code.
 
     >>> linkedin_link("linkedin.com/in/ada")
     'https://linkedin.com/in/ada'
     """
     text = address.strip()
-    bare = re.sub(r"^https?://", "", text, flags=re.I)
-    if _HOST.match(bare) and not re.search(r"\s", bare):
-        return f"https://{bare}"
+    if _WEB.fullmatch(text):
+        return text
+    if _HOST.fullmatch(text):
+        return f"https://{text}"
     if re.fullmatch(r"(?:in/)?[\w%-]{3,100}/?", text):
         return f"https://www.linkedin.com/in/{text.removeprefix('in/')}"
     return None
