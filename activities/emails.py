@@ -636,7 +636,10 @@ async def _fits(tx: AsyncConnection, case: Case, send: SendEmail, now: datetime)
 
 
 async def _beat() -> None:
-    """Show every few seconds that this worker is alive."""
+    """Show every few seconds that this worker is alive.
+
+    Not at once: the server writes each beat down, and most emails have left before the first.
+    """
     while True:
-        activity.heartbeat()
         await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
+        activity.heartbeat()

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from drumbeat.store import versions
+from drumbeat.store import driver, versions
 from drumbeat.store.errors import (
     DatabaseTooNew,
     DatabaseTooOld,
@@ -266,7 +266,13 @@ _SQLITE_REFUSALS = {
 
 
 def _sqlite_engine(url: URL, begin: str, connections: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=120)
+    engine = create_async_engine(
+        url,
+        async_creator=driver.connecting(url),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=120,
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
