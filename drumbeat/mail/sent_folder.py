@@ -173,8 +173,7 @@ def _signed_in(
         raise _Troubled(Trouble.NO_PASSWORD, str(error)) from None
     with _told_apart(Trouble.NO_CONNECTION):
         client = _connect(server, deadlines, tls)
-    connection = client.socket()
-    too_late = threading.Timer(deadlines.whole.total_seconds(), _cut, [connection])
+    too_late = threading.Timer(deadlines.whole.total_seconds(), _cut, [client])
     too_late.daemon = True
     too_late.start()
     try:
@@ -217,11 +216,12 @@ def _sign_in(client: IMAPClient, user: str, password: str) -> None:
         client.login(user, password)
 
 
-def _cut(connection: socket.socket) -> None:
+def _cut(client: IMAPClient) -> None:
     """End a connection under the hands of the thread that waits for an answer on it."""
     with suppress(OSError):  # closed already is what is wanted
-        # Not the method of SSLSocket, which pulls the session away from under its reader.
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        # The socket of now: STARTTLS puts another in its place. And not the method of SSLSocket,
+        # which pulls the session away from under its reader.
+        socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
 
 
 def _close(client: IMAPClient) -> None:
@@ -230,7 +230,7 @@ def _close(client: IMAPClient) -> None:
         client.socket().settimeout(2)
         client.logout()
     except Exception:  # whatever the state of the connection is: it is closed all the same
-        _cut(client.socket())
+        _cut(client)
         client.socket().close()
 
 

@@ -1,9 +1,8 @@
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -268,8 +267,11 @@ DROP = "drop"
 class Scripted:
     """An IMAP server of single lines; `answers` say what it says to each command."""
 
-    def __init__(self, greeting: str = GREETING, **answers: str) -> None:
+    def __init__(
+        self, greeting: str = GREETING, context: ssl.SSLContext | None = None, **answers: str
+    ) -> None:
         self.greeting = greeting
+        self.context = context
         self.answers = USUAL | answers
         self.commands: list[str] = []
         self.port = 0
@@ -285,7 +287,7 @@ class Scripted:
                 self.commands.append(line)
                 words = line.split()
                 if len(words) == 1:
-                    name = "PASSWORD"
+                    name = "PASSWORD"  # what PLAIN sends on a line of its own
                 else:
                     tag = words[0]
                     name = words[2] if words[1] == "UID" else words[1]
@@ -298,14 +300,18 @@ class Scripted:
                     await asyncio.sleep(0.01)
                 writer.write(answer.replace("TAG", tag).encode() + b" \r\n")
                 await writer.drain()
+                if name == "STARTTLS":
+                    assert self.context is not None
+                    await writer.start_tls(self.context)
         except ConnectionError:
             pass  # the client has hung up
         finally:
             writer.close()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Scripted"]:
-        listening = await asyncio.start_server(self.talk, "127.0.0.1", 0)
+    async def running(self, tls: Tls) -> AsyncIterator["Scripted"]:
+        implicit = self.context if tls is Tls.IMPLICIT else None
+        listening = await asyncio.start_server(self.talk, "127.0.0.1", 0, ssl=implicit)
         self.port = listening.sockets[0].getsockname()[1]
         try:
             yield self
@@ -318,12 +324,12 @@ async def look(
     tls: Tls = Tls.NONE,
     wanted: Sequence[str] = (ADA,),
     deadlines: Deadlines = QUICK,
+    trusting: ssl.SSLContext | None = None,
 ) -> Looked:
-    async with scripted.running():
-        finding: Callable[[], Looked] = partial(
-            find_sent, scripted.mailbox(tls), wanted, deadlines=deadlines
+    async with scripted.running(tls):
+        return await asyncio.to_thread(
+            find_sent, scripted.mailbox(tls), wanted, deadlines=deadlines, tls=trusting
         )
-        return await asyncio.to_thread(finding)
 
 
 def fetched(*message_ids: str) -> str:
@@ -403,7 +409,7 @@ async def test_a_server_that_skips_the_sign_in_before_tls_is_not_used() -> None:
     ],
 )
 async def test_each_trouble_is_told_apart(answers: dict[str, str], trouble: Trouble) -> None:
-    assert await look(Scripted(**answers)) == Looked(trouble=trouble)
+    assert await look(Scripted(GREETING, None, **answers)) == Looked(trouble=trouble)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +428,17 @@ async def test_what_was_found_before_the_trouble_counts() -> None:
     assert looked.trouble is not None
 
 
-async def test_a_server_that_talks_without_end_is_cut_off() -> None:
-    deadlines = Deadlines(whole=timedelta(seconds=0.3))
-    looked = await look(Scripted(SEARCH="ENDLESS"), deadlines=deadlines)
+@pytest.mark.parametrize("tls", Tls)
+async def test_a_server_that_talks_without_end_is_cut_off(
+    authority: trustme.CA, trusting: ssl.SSLContext, tls: Tls
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    starttls = "* CAPABILITY IMAP4rev1 AUTH=PLAIN STARTTLS\r\nTAG OK"
+    scripted = Scripted(
+        "* OK ready", context, CAPABILITY=starttls, STARTTLS="TAG OK", SEARCH="ENDLESS"
+    )
+    deadlines = Deadlines(whole=timedelta(seconds=0.5))
+    looked = await look(scripted, tls, deadlines=deadlines, trusting=trusting)
     assert looked == Looked(trouble=Trouble.SILENT)
+    assert scripted.commands[-1].endswith(f"SEARCH HEADER Message-ID {ADA}")
