@@ -12,7 +12,7 @@ from drumbeat.actions.telling import Told, not_ended, unconfirmed
 from drumbeat.cli.context import Context
 from drumbeat.cli.output import print_json, print_table, say
 from drumbeat.cli.parameters import As, Json, Reason, Until, example
-from drumbeat.cli.person import say_unconfirmed
+from drumbeat.cli.told import tell
 
 commands = App(name="campaign", help="All people of a campaign, with counts per step.")
 
@@ -89,24 +89,34 @@ async def show(slug: Slug, /, *, json: Json = False) -> None:
     )
 )
 async def hold(
-    slug: Slug, /, *, until: Until = None, reason: Reason = None, acting: As = None
+    slug: Slug,
+    /,
+    *,
+    until: Until = None,
+    reason: Reason = None,
+    acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let nothing open or leave in a campaign until it is released."""
     async with Context() as context:
         desk = await context.desk(acting)
         told, at, zone = await campaigns.hold(desk, slug, until=until, reason=reason)
-        say(f"held{f' until {moment(at, zone)}' if at else ''}: {_people(told)}")
-        say_unconfirmed(await unconfirmed(desk.store, told))
+        text = f"held{f' until {moment(at, zone)}' if at else ''}: {_people(told)}"
+        await tell(
+            text, unconfirmed(desk.store, told), json=json, **_told_json(slug, told), until=at
+        )
 
 
 @commands.command(help_epilogue=example("starter.py campaign release intro-q4"))
-async def release(slug: Slug, /, *, reason: Reason = None, acting: As = None) -> None:
+async def release(
+    slug: Slug, /, *, reason: Reason = None, acting: As = None, json: Json = False
+) -> None:
     """Lift what holds a campaign; people and mailboxes that are held stay so."""
     async with Context() as context:
         desk = await context.desk(acting)
         told = await campaigns.release(desk, slug, reason=reason)
-        say(f"released: {_people(told)}")
-        say_unconfirmed(await unconfirmed(desk.store, told))
+        text = f"released: {_people(told)}"
+        await tell(text, unconfirmed(desk.store, told), json=json, **_told_json(slug, told))
 
 
 @commands.command(help_epilogue=example("starter.py campaign end intro-q4 --reason 'sold out'"))
@@ -119,23 +129,25 @@ async def end(
     ] = False,
     reason: Reason = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Remove everybody who runs from a campaign; nothing more leaves at once."""
     async with Context() as context:
         desk = await context.desk(acting)
         told = await campaigns.end(desk, slug, success=success, reason=reason)
-        say(f"ended as {'success' if success else 'removed'}: {_people(told)}")
-        say_unconfirmed(await not_ended(desk.store, campaigns.is_in(slug)))
+        text = f"ended as {'success' if success else 'removed'}: {_people(told)}"
+        waiting = not_ended(desk.store, campaigns.is_in(slug))
+        await tell(text, waiting, json=json, **_told_json(slug, told))
 
 
 @commands.command(help_epilogue=example("starter.py campaign retry intro-q4"))
-async def retry(slug: Slug, /, *, acting: As = None) -> None:
+async def retry(slug: Slug, /, *, acting: As = None, json: Json = False) -> None:
     """Try every failed or blocked email of a campaign again."""
     async with Context() as context:
         desk = await context.desk(acting)
         told = await campaigns.retry(desk, slug)
-        say(f"tried again: {_people(told)}")
-        say_unconfirmed(await unconfirmed(desk.store, told))
+        text = f"tried again: {_people(told)}"
+        await tell(text, unconfirmed(desk.store, told), json=json, **_told_json(slug, told))
 
 
 @commands.command(help_epilogue=example("starter.py campaign archive intro-q4"))
@@ -145,11 +157,15 @@ async def archive(
     *,
     undo: Annotated[bool, Parameter(name="--undo", help="Bring it back into use.")] = False,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Take a campaign out of use for new people; who runs in it goes on."""
     async with Context() as context:
         desk = await context.desk(acting)
         await campaigns.archive(desk, slug, undo=undo)
+    if json:
+        print_json({"campaign": slug, "archived": not undo})
+    else:
         say("in use again" if undo else "archived")
 
 
@@ -210,6 +226,10 @@ def _marks(one: CampaignShown) -> str:
 
 def _percent(rate: float | None) -> str:
     return "" if rate is None else f"{rate:.0%}"
+
+
+def _told_json(slug: str, told: Told) -> dict[str, Any]:
+    return {"campaign": slug, "enrollments": told.enrollments}
 
 
 def _people(told: Told) -> str:

@@ -14,7 +14,7 @@ from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import print_json, print_table, say
 from drumbeat.cli.parameters import As, Json, Reason, Until, example
-from drumbeat.cli.person import say_unconfirmed
+from drumbeat.cli.told import tell
 from drumbeat.mail.sending import SmtpMailer
 from drumbeat.reps import Reps
 
@@ -74,6 +74,7 @@ async def hold(
     until: Until = None,
     reason: Reason = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let nothing leave from a mailbox until it is released."""
     async with Context() as context:
@@ -83,8 +84,9 @@ async def hold(
         told, at = await mailboxes.hold(desk, known, which, until=until, reason=reason)
         zones = [mailboxes.zone_of(mailboxes.rep_of(known, each)) for each in which]
         end = f" until {moment(at, *zones)}" if at else ""
-        say(f"held{end}: {', '.join(which)}; {_people(told, 'wait', 'waits')}")
-        say_unconfirmed(await unconfirmed(desk.store, told))
+        text = f"held{end}: {', '.join(which)}; {_people(told, 'wait', 'waits')}"
+        told_json = {"addresses": list(which), "enrollments": told.enrollments, "until": at}
+        await tell(text, unconfirmed(desk.store, told), json=json, **told_json)
 
 
 @commands.command(help_epilogue=example("starter.py mailbox release grace@example.com"))
@@ -95,6 +97,7 @@ async def release(
     all_: All = False,
     reason: Reason = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let emails leave from a mailbox again; its troubles count anew from here."""
     async with Context() as context:
@@ -102,8 +105,9 @@ async def release(
         desk = await context.desk(acting)
         which = _which(known, address, all_)
         told = await mailboxes.release(desk, known, which, reason=reason)
-        say(f"released: {', '.join(which)}; {_people(told, 'go on', 'goes on')}")
-        say_unconfirmed(await unconfirmed(desk.store, told))
+        text = f"released: {', '.join(which)}; {_people(told, 'go on', 'goes on')}"
+        told_json = {"addresses": list(which), "enrollments": told.enrollments}
+        await tell(text, unconfirmed(desk.store, told), json=json, **told_json)
 
 
 def _people(told: Told, several: str, one: str) -> str:

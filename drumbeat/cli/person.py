@@ -1,24 +1,24 @@
 """`person`: one person: where they stand, why they wait, what comes next, and how to change it."""
 
+import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from cyclopts import App, Parameter
 
 from drumbeat.actions import mending, people, steering
-from drumbeat.actions.asking import Answer
 from drumbeat.actions.desk import moment
-from drumbeat.actions.people import EnrollmentShown, EventShown, MessageShown, PersonShown, Rep
-from drumbeat.actions.steering import ForPerson
+from drumbeat.actions.steering import Case, ForPerson
 from drumbeat.actions.telling import not_ended, unconfirmed
-from drumbeat.campaign.states import MessageState, Why, explain
+from drumbeat.campaign.states import Outcome
 from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
-from drumbeat.cli.output import print_json, print_table, say
+from drumbeat.cli.output import print_json
 from drumbeat.cli.parameters import As, Json, Reason, Until, example
+from drumbeat.cli.person_shown import person_json, print_person
+from drumbeat.cli.told import tell, tell_answer
 from drumbeat.store.engine import Store
 
 commands = App(name="person", help="One person: where they stand, why they wait, what comes next.")
@@ -39,9 +39,9 @@ async def show(address: Address, /, *, campaign: OneCampaign = None, json: Json 
         async with store.read() as tx:
             shown = await people.show(tx, address, await store.now(tx), campaign)
     if json:
-        print_json(_person_json(shown))
+        print_json(person_json(shown))
     else:
-        _print_person(shown)
+        print_person(shown)
 
 
 @commands.command(
@@ -57,6 +57,7 @@ async def hold(
     reason: Reason = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let nothing open or leave for a person, in whatever campaign, until it is released."""
     async with Context() as context:
@@ -64,8 +65,13 @@ async def hold(
         done = await steering.hold(desk, address, campaign, until=until, reason=reason)
         zones = await _zones(desk.store, done)
         end = f" until {moment(done.until, *zones)}" if done.until else ""
-        say(f"held{_where(campaign)}{end}: {_count(done)}")
-        say_unconfirmed(await unconfirmed(desk.store, done.told))
+        await tell(
+            f"held{_where(campaign)}{end}: {_count(done)}",
+            unconfirmed(desk.store, done.told),
+            json=json,
+            enrollments=_ids(done),
+            until=done.until,
+        )
 
 
 @commands.command(help_epilogue=example("starter.py person release ada@example.org"))
@@ -76,13 +82,18 @@ async def release(
     reason: Reason = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Lift what holds a person, out-of-office holds included; wider holds stay."""
     async with Context() as context:
         desk = await context.desk(acting)
         done = await steering.release(desk, address, campaign, reason=reason)
-        say(f"released{_where(campaign)}: {_count(done)}")
-        say_unconfirmed(await unconfirmed(desk.store, done.told))
+        await tell(
+            f"released{_where(campaign)}: {_count(done)}",
+            unconfirmed(desk.store, done.told),
+            json=json,
+            enrollments=_ids(done),
+        )
 
 
 @commands.command(
@@ -98,14 +109,18 @@ async def end(
     reason: Reason = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Remove a person from one campaign, or from all that run; nothing more leaves at once."""
     async with Context() as context:
         desk = await context.desk(acting)
         done = await steering.end(desk, address, campaign, success=success, reason=reason)
-        slugs = ", ".join(row.campaign for row in done.rows)
-        say(f"ended as {'success' if success else 'removed'}: {slugs}")
-        say_unconfirmed(await not_ended(desk.store, done.which))
+        await tell(
+            "; ".join(_endings(done, Outcome.SUCCESS if success else Outcome.REMOVED)),
+            not_ended(desk.store, done.which),
+            json=json,
+            enrollments=_ids(done),
+        )
 
 
 @commands.command(
@@ -119,17 +134,22 @@ async def mend(
         Parameter(help="FIELD=VALUE, such as industry=mining.", allow_leading_hyphen=True),
     ],
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Change a person's data; an email that is blocked by missing data goes on."""
     wanted = _fields(fields)
     async with Context() as context:
         desk = await context.desk(acting)
         done = await mending.mend(desk, address, wanted)
-        if not done.told.keys:
-            say("nothing changed: it was so already")
-            return
-        say(f"mended {', '.join(wanted)}: {_count(done)}")
-        say_unconfirmed(await unconfirmed(desk.store, done.told))
+        has_changed = bool(done.told.keys)
+        text = f"mended {', '.join(wanted)}: {_count(done)}"
+        await tell(
+            text if has_changed else "nothing changed: it was so already",
+            unconfirmed(desk.store, done.told),
+            json=json,
+            enrollments=_ids(done),
+            changed=has_changed,
+        )
 
 
 @commands.command(help_epilogue=example("starter.py person retry ada@example.org"))
@@ -142,14 +162,14 @@ async def retry(
     ] = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Try a failed or blocked email again."""
     async with Context() as context:
         desk = await context.desk(acting)
         case = await steering.case_of(desk, address, campaign)
         answer = await steering.retry(desk, case, step)
-        say("tried again")
-        _say_if_not_shown(answer)
+        tell_answer("tried again", answer, json=json, **_case_json(case, step))
 
 
 @commands.command(
@@ -172,10 +192,12 @@ async def edit(
         Parameter(name="--body", help="The new text, plain or HTML.", allow_leading_hyphen=True),
     ] = None,
     body_file: Annotated[
-        Path | None, Parameter(name="--body-file", help="A file that holds the new text.")
+        Path | None,
+        Parameter(name="--body-file", help="A file that holds the new text; - is standard input."),
     ] = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let an automatic email leave with a text of your own."""
     if body is not None and body_file is not None:
@@ -188,8 +210,9 @@ async def edit(
         case = await steering.case_of(desk, address, campaign)
         letters = await context.letters()
         answer = await steering.edit(desk, letters, case, step, subject=subject, body=text)
-        say(f"step {step} leaves with your text")
-        _say_if_not_shown(answer)
+        tell_answer(
+            f"step {step} leaves with your text", answer, json=json, **_case_json(case, step)
+        )
 
 
 @commands.command(
@@ -209,6 +232,7 @@ async def move(
     ],
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Let an automatic email leave at another moment."""
     async with Context() as context:
@@ -216,13 +240,14 @@ async def move(
         case = await steering.case_of(desk, address, campaign)
         moved = await steering.move(desk, case, step, at)
         zones = (case.plan.zone, case.rep_zone)
-        say(f"step {step} moved to {moment(moved.at, *zones)}")
+        text = f"step {step} moved to {moment(moved.at, *zones)}"
         if moved.leaves_at != moved.at:
-            say(
-                "the sending window and the sending days let it leave "
+            text += (
+                "; the sending window and the sending days let it leave "
                 f"{moment(moved.leaves_at, *zones)}"
             )
-        _say_if_not_shown(moved.answer)
+        times = {"at": moved.at, "leaves_at": moved.leaves_at}
+        tell_answer(text, moved.answer, json=json, **_case_json(case, step), **times)
 
 
 @commands.command(
@@ -236,14 +261,14 @@ async def skip(
     reason: Reason = None,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Leave a step out, at once or when its turn comes."""
     async with Context() as context:
         desk = await context.desk(acting)
         case = await steering.case_of(desk, address, campaign)
         answer = await steering.skip(desk, case, step, reason)
-        say(f"step {step} is left out")
-        _say_if_not_shown(answer)
+        tell_answer(f"step {step} is left out", answer, json=json, **_case_json(case, step))
 
 
 @commands.command(
@@ -262,6 +287,7 @@ async def resolve(
     ] = False,
     campaign: OneCampaign = None,
     acting: As = None,
+    json: Json = False,
 ) -> None:
     """Say what became of an email of which it is in doubt whether it was sent."""
     if sent == not_sent:
@@ -270,22 +296,11 @@ async def resolve(
         desk = await context.desk(acting)
         case = await steering.case_of(desk, address, campaign)
         answer = await steering.resolve(desk, case, step, sent=sent)
-        say(f"step {step} counts as sent" if sent else f"step {step} is sent again")
-        _say_if_not_shown(answer)
+        text = f"step {step} counts as sent" if sent else f"step {step} is sent again"
+        tell_answer(text, answer, json=json, **_case_json(case, step))
 
 
 # What is printed
-
-
-def say_unconfirmed(waiting: int) -> None:
-    """Say how many workflows have not confirmed what is in force already; nothing for none."""
-    if waiting:
-        say(f"recorded, not yet confirmed by {waiting}")
-
-
-def _say_if_not_shown(answer: Answer) -> None:
-    if answer is Answer.NOT_YET_SHOWN:
-        say("recorded, not yet shown")
 
 
 def _where(campaign: str | None) -> str:
@@ -297,7 +312,25 @@ def _count(done: ForPerson) -> str:
     return f"{number} running enrollment{'' if number == 1 else 's'}"
 
 
-async def _zones(store: Store, done: ForPerson) -> list[Any]:
+def _ids(done: ForPerson) -> list[str]:
+    return [row.id for row in done.rows]
+
+
+def _case_json(case: Case, step: int | None) -> dict[str, object]:
+    return {"enrollment": case.id, "campaign": case.campaign, "step": step}
+
+
+def _endings(done: ForPerson, outcome: Outcome) -> list[str]:
+    """What becomes of each enrollment: an end that was asked for before stands."""
+    fresh = ", ".join(row.campaign for row in done.rows if row.end_asked is None)
+    lines = [f"ended as {outcome}: {fresh}"] if fresh else []
+    for row in done.rows:
+        if row.end_asked is not None:
+            lines.append(f"{row.campaign} was ending as {row.end_asked['outcome']} already")
+    return lines
+
+
+async def _zones(store: Store, done: ForPerson) -> list[ZoneInfo | None]:
     """The enrollments' zones, then their reps'."""
     async with store.read() as tx:
         reps = [await people.rep_named(tx, row.rep_id) for row in done.rows]
@@ -319,163 +352,9 @@ def _fields(values: Sequence[str]) -> dict[str, str]:
 
 
 def _text_of(path: Path) -> str:
+    if str(path) == "-":
+        return sys.stdin.read()
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CommandRefused(f"{path}: not UTF-8: save it as UTF-8") from None
-
-
-def _person_json(person: PersonShown) -> dict[str, Any]:
-    return {
-        "person": person.email,
-        "enrollments": [_enrollment_json(each) for each in person.enrollments],
-    }
-
-
-def _enrollment_json(one: EnrollmentShown) -> dict[str, Any]:
-    return {
-        "enrollment": one.id,
-        "workflow_id": one.workflow_id,
-        "campaign": one.campaign,
-        "state": one.state,
-        "outcome": one.outcome,
-        "step": one.step,
-        "why": why_json(one.why),
-        "next_at": one.next_at.astimezone(one.zone).isoformat() if one.next_at else None,
-        "next_at_utc": one.next_at,
-        "messages": [
-            {
-                "step": message.step,
-                "state": message.state,
-                "message_id": message.message_id,
-                "sent_at": message.sent_at,
-                "why": why_json(message.why),
-            }
-            for message in one.messages
-        ],
-        "events": [
-            {
-                "at": event.at,
-                "what": event.what,
-                "step": event.step,
-                "who": event.who.email if isinstance(event.who, Rep) else event.who,
-                "detail": dict(event.detail),
-            }
-            for event in one.events
-        ],
-    }
-
-
-def why_json(why: Why | None) -> dict[str, Any] | None:
-    """A reason as every JSON output has it: code, text, and until when, UTC."""
-    if why is None:
-        return None
-    return {"code": why.code, "text": explain(why), "until": why.until}
-
-
-def _print_person(person: PersonShown) -> None:
-    say(person.email)
-    fields = dict(person.fields) | ({"timezone": person.timezone} if person.timezone else {})
-    fields.pop("email", None)
-    for name, value in fields.items():
-        say(f"  {name}: {value}")
-    if person.suppressed:
-        say(f"  gets no email: {person.suppressed}")
-    if not person.enrollments:
-        say("  is in no campaign")
-    for one in person.enrollments:
-        say()
-        _print_enrollment(one)
-
-
-def _print_enrollment(one: EnrollmentShown) -> None:
-    zones = (one.zone, one.rep.zone)
-    say(f"{one.campaign}, with {one.rep.name} <{one.rep.email}>")
-    state = _words(one.state)
-    if one.outcome:
-        state += f": {_words(one.outcome)}"
-    if one.ended_at:
-        state += f", {moment(one.ended_at, *zones)}"
-    lines = [("state", state)]
-    if one.end_asked:
-        lines.append(("", f"is ending as {_words(one.end_asked)}"))
-    if not one.ended_at:
-        lines.append(("at", one.step_name or "the start"))
-    if one.why:
-        until = f", until {moment(one.why.until, *zones)}" if one.why.until else ""
-        lines.append(("why", f"{explain(one.why)}{until}"))
-    for hold in one.holds:
-        parts = [f"{_words(hold.kind)}, since {moment(hold.set_at, *zones)}"]
-        if hold.who is not None:
-            parts.append(f"by {_name(hold.who)}")
-        if hold.until:
-            parts.append(f"until {moment(hold.until, *zones)}")
-        lines.append(("held", ", ".join(parts) + (f": {hold.reason}" if hold.reason else "")))
-    if one.next_at:
-        lines.append(("next", moment(one.next_at, *zones)))
-    if one.task:
-        lines.append(("task", f"{one.task.id} ({one.task.kind}): {one.task.subject}"))
-    lines += [("kickoff", moment(one.kickoff, *zones)), ("workflow", one.workflow_id)]
-    for label, text in lines:
-        say(f"  {label:9}{text}")
-    if one.messages:
-        say()
-        rows = [
-            (
-                message.step,
-                _words(message.state) + (" elsewhere" if message.elsewhere else ""),
-                _when(message, one.zone),
-                message.subject,
-                "; ".join(
-                    [
-                        *([f"bounced ({message.bounced})"] if message.bounced else []),
-                        *([explain(message.why)] if message.why else []),
-                        *([message.answer] if message.answer else []),
-                    ]
-                ),
-            )
-            for message in one.messages
-        ]
-        print_table(
-            ("email", "state", "sent, or due", "subject", "why, and the server's words"), rows
-        )
-    if one.events:
-        say()
-        print_table(
-            (f"at ({one.zone.key})", "what", "step", "who", "detail"),
-            [_event_row(event, one) for event in one.events],
-        )
-
-
-def _when(message: MessageShown, zone: ZoneInfo) -> str:
-    """When an email was sent, or is due, as long as that is to come."""
-    at = message.sent_at
-    if at is None and message.state in (MessageState.SCHEDULED, MessageState.BLOCKED):
-        at = message.due_at
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M}" if at else ""
-
-
-def _event_row(event: EventShown, one: EnrollmentShown) -> tuple[object, ...]:
-    at = f"{event.at.astimezone(one.zone):%Y-%m-%d %H:%M}"
-    parts = [_detail(name, text, one.zone) for name, text in event.detail.items() if text]
-    detail = ", ".join(part for part in parts if part)
-    return (at, _words(event.what), event.step, _name(event.who), detail)
-
-
-def _detail(name: str, text: str, zone: ZoneInfo) -> str:
-    """A detail of an event for people: ids say nothing to them; the reason needs no name."""
-    if name in ("hold", "draft", "reply") or (name, text) == ("code", "skipped"):
-        return ""
-    if name in ("at", "until"):
-        return f"{name} {datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M}"
-    if name in ("text", "note"):
-        return text
-    return _words(text) if name in ("outcome", "kind", "code", "detail") else f"{name}: {text}"
-
-
-def _name(who: Rep | str | None) -> str | None:
-    return who.name if isinstance(who, Rep) else who
-
-
-def _words(slug: str) -> str:
-    return slug.replace("_", " ")
