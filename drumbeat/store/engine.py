@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import URL, Table, event, func, make_url, select
@@ -19,6 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.dml import ReturningInsert
 
 from drumbeat.store import driver, versions
 from drumbeat.store.errors import (
@@ -215,9 +217,16 @@ async def insert_new(tx: AsyncConnection, table: Table, values: Mapping[str, Any
     Returns:
         Whether the row is new.
     """
-    statement = inserting(tx, table).values(dict(values)).on_conflict_do_nothing()
+    statement = _inserting_new(tx.dialect.name, table)
     # `rowcount` of an INSERT is not kept by every driver; what it returns is.
-    return (await tx.execute(statement.returning(*table.primary_key))).first() is not None
+    return (await tx.execute(statement, dict(values))).first() is not None
+
+
+@cache
+def _inserting_new(dialect: str, table: Table) -> ReturningInsert[Any]:
+    """Made once: SQLAlchemy takes longer to make a statement than SQLite to carry it out."""
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_nothing().returning(*table.primary_key)
 
 
 @asynccontextmanager
