@@ -13,8 +13,8 @@ from drumbeat.actions.asking import PATIENCE, Answer
 from drumbeat.actions.desk import Desk, moment
 from drumbeat.actions.drafting import EmailShown
 from drumbeat.actions.errors import ActionError
+from drumbeat.actions.people import local_moment
 from drumbeat.actions.tasks import Done, Hand, find, note_audit, take, tell
-from drumbeat.campaign.planning import LaunchError, parse_moment
 from drumbeat.campaign.states import MessageState, State, Why, explain
 from drumbeat.store import holds, ledger
 from drumbeat.store.schema import enrollments, messages
@@ -183,11 +183,7 @@ def _moment(at: str | datetime, hand: Hand) -> datetime:
     Raises:
         ActionError: It cannot be read, does not exist, or has passed.
     """
-    text = at if isinstance(at, str) else at.isoformat()
-    try:
-        send_at = parse_moment(text, hand.zone, must_exist=True)
-    except LaunchError as error:
-        raise ActionError(str(error)) from error
+    send_at = local_moment(at if isinstance(at, str) else at.isoformat(), [hand.task])
     if send_at <= hand.now:
         raise ActionError(
             f"{moment(send_at, hand.zone, hand.rep_zone)} has passed: choose a moment to come, or "

@@ -115,12 +115,14 @@ def _facts(task: Row[Any]) -> Iterator[tuple[str, str | None]]:
         step = "" if task.step is None else f", step {task.step}"
         yield "campaign", f"{task.campaign}{step}"
     yield "person", ", ".join(filter(None, (" ".join(filter(None, names)), task.person)))
-    way = channel(task.kind, task.person, fields)
+    # The address of an email is the person's, shown above.
+    way = channel(task.kind, task.person, fields) if task.kind in ("call", "inmail") else None
     if way is not None:
-        shown = way.value if way.link is None or way.link == way.value else None
-        yield way.label, way.trouble or shown or f"{way.value}  {way.link}"
+        link = f"  {way.link}" if way.link is not None and way.link != way.value else ""
+        yield way.label, way.trouble or f"{way.value}{link}"
+    shown = {"first_name", "last_name"} | ({way.label.lower()} if way is not None else set())
     for name, value in sorted(fields.items()):
-        if name not in ("first_name", "last_name"):
+        if name not in shown:
             yield name, value
 
 

@@ -82,6 +82,17 @@ async def queue(
     return found
 
 
+async def count(
+    tx: AsyncConnection, *conditions: ColumnElement[bool], with_closed: bool = False
+) -> int:
+    """How many tasks `queue` would give without a limit."""
+    wanted = shown().where(*conditions)
+    if not with_closed:
+        wanted = wanted.where(tasks.c.status.in_(OPEN))
+    found = await tx.execute(select(func.count()).select_from(wanted.subquery()))
+    return int(found.scalar_one())
+
+
 async def find(tx: AsyncConnection, task_id: str) -> Row[Any] | None:
     """One task, open or over; None: there is none of that id."""
     found = await tx.execute(shown().where(tasks.c.id == task_id))

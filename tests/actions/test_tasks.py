@@ -11,7 +11,9 @@ from drumbeat.actions.asking import Answer
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.model import Priority, TaskStep
 from drumbeat.campaign.states import Outcome, State
-from drumbeat.store.schema import audit, texts
+from drumbeat.store import tasks as queue
+from drumbeat.store.schema import audit
+from drumbeat.store.schema import tasks as table
 from tests.actions.desks import ALAN, CALL, GRACE, campaign, desk_of, letter, task_id, today
 from tests.office import Enrolled, Office
 
@@ -20,12 +22,6 @@ async def at_a_call(office: Office, **settings: object) -> Enrolled:
     enrolled = await office.enroll(campaign(CALL, CALL, **settings))
     await office.until_task(enrolled, 1)
     return enrolled
-
-
-async def text(office: Office, text_id: str) -> str:
-    async with office.store.read() as tx:
-        found = await tx.execute(select(texts.c.text).where(texts.c.id == text_id))
-        return str(found.scalar_one())
 
 
 async def test_a_completed_call_is_completed_in_the_tables_and_the_campaign_goes_on(
@@ -215,6 +211,11 @@ async def test_the_queue_begins_with_replies_then_high_priority_then_the_oldest_
     reply = await own("reply", 9)
     found = [task.id for task in await tasks.queue(office.desk)]
     assert found == [reply, high, soon, task_id(enrolled, 1), late]
+    page = await tasks.queue(office.desk, limit=2, offset=1)
+    assert [task.id for task in page] == [high, soon]
+    async with office.store.read() as tx:
+        assert await queue.count(tx) == 5
+        assert await queue.count(tx, table.c.kind == "call") == 2
 
 
 async def own_task(
