@@ -5,10 +5,11 @@ the caller's transaction; `attempt` tells an attempt from one that took its plac
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.calendar import Plan
@@ -213,6 +214,25 @@ async def marks_since(
     if only_handed_over:
         wanted = wanted.where(marks.c.handed_over)
     return (await tx.execute(wanted.order_by(marks.c.at))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a mailbox has handed over, and what waits for a place that it has."""
+
+    handed_over: int
+    places: int
+
+
+async def used_since(tx: AsyncConnection, mailbox: str, since: datetime) -> Used:
+    """How many emails were handed over since an instant (UTC), and how many places are taken."""
+    found = await tx.execute(
+        select(marks.c.handed_over, func.count())
+        .where(marks.c.mailbox == mailbox, marks.c.at > since)
+        .group_by(marks.c.handed_over)
+    )
+    counts = {bool(row[0]): row[1] for row in found}
+    return Used(counts.get(True, 0), counts.get(False, 0))
 
 
 async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -12,13 +11,11 @@ from contextlib import contextmanager
 import uvicorn
 
 from drumbeat.logs import start_logging
-from drumbeat.mail.links import Links
 from drumbeat.settings import Settings
-from drumbeat.store.engine import open_store
 from drumbeat.store.errors import StoreError
 from drumbeat.web.app import create_app
+from drumbeat.web.serving import open_site
 from drumbeat.web.starting import (
-    UNDER_UP,
     StartRefused,
     listening_socket,
     read_settings,
@@ -57,15 +54,10 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         StoreError: The database cannot be used.
     """
     refuse_unsafe(settings)
-    store = await open_store(settings.database)
-    try:
+    async with open_site(settings) as site:
         listening = listening_socket(host, port)  # last: who waits for the port finds it working
-        ui = None
-        if os.environ.get(UNDER_UP) == "1":
-            ui = f"http://127.0.0.1:{settings.temporal_ui_port}"
-        app = create_app(store, Links(settings.public_url, settings.secret_keys), temporal_ui=ui)
         config = uvicorn.Config(
-            app,
+            create_app(site),
             lifespan="off",
             access_log=False,  # paths hold tokens
             log_config=None,  # as everything else logs
@@ -74,8 +66,6 @@ async def serve(settings: Settings, host: str, port: int) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         await _Server(config).serve(sockets=[listening])
-    finally:
-        await store.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

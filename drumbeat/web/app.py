@@ -1,4 +1,4 @@
-"""The web application: the public pages and the health address; the Command Center follows."""
+"""The web application: the public pages, the health address, and the Command Center's pages."""
 
 import asyncio
 import logging
@@ -7,28 +7,34 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from drumbeat.actions.access import Forbidden
 from drumbeat.actions.errors import NotFound
 from drumbeat.actions.suppressing import unsubscribe_enrollment
-from drumbeat.mail.links import Links
-from drumbeat.store.engine import Store
 from drumbeat.store.errors import StoreError
 from drumbeat.store.schema import enrollments
+from drumbeat.web import pages, session
 from drumbeat.web.guarding import Guard
 from drumbeat.web.limiting import FailureLimit, network
+from drumbeat.web.session import first_sign_in
+from drumbeat.web.site import PAGES, SignInFirst, Site
 
 _LOG = logging.getLogger("drumbeat.web")
 
 _HERE = Path(__file__).parent
-_PAGES = Jinja2Templates(_HERE / "templates")
 
 LONGEST_REASON = 500
 """Characters of a reason for unsubscribing that are kept."""
@@ -47,26 +53,26 @@ _NOTICES = {
 }
 
 
-def create_app(
-    store: Store,
-    links: Links,
-    *,
-    temporal_ui: str | None = None,
-    failures: FailureLimit | None = None,
-) -> Guard:
+def create_app(site: Site, *, failures: FailureLimit | None = None) -> Guard:
     """The application, guarded.
 
     Args:
-        store: The database; the caller opens and closes it.
-        links: Reads the tokens of public links.
-        temporal_ui: The address of the Temporal UI, where whoever sees the start page can reach it.
+        site: Its parts; the caller opens and closes them.
         failures: How many unknown tokens an address may try; default: 20 a minute.
     """
+    store, links = site.store, site.links
     # A slash too many leads nowhere: a redirect would repeat the Host header that somebody sent.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     app.add_exception_handler(HTTPException, _notice)
     app.add_exception_handler(StoreError, _notice)
+    app.add_exception_handler(SignInFirst, first_sign_in)
+    app.add_exception_handler(NotFound, _not_found)
+    app.add_exception_handler(Forbidden, _forbidden)
+    app.state.site = site
+    app.include_router(session.router)
+    for router in pages.ROUTERS:
+        app.include_router(router, dependencies=[Depends(session.from_here)])
     failures = failures or FailureLimit()
 
     @app.api_route("/health", methods=_READ)
@@ -81,8 +87,8 @@ def create_app(
 
     @app.api_route("/", methods=_READ)
     async def start(request: Request) -> Response:
-        """What this is."""
-        return _page(request, "start.html", temporal_ui=temporal_ui)
+        """The page on which a rep's day begins."""
+        return RedirectResponse("/tasks", 303)
 
     @app.api_route("/u/{token}", methods=_READ)
     async def ask_to_unsubscribe(request: Request, token: str) -> Response:
@@ -131,7 +137,7 @@ def create_app(
 
 
 def _page(request: Request, name: str, status: int = 200, **values: object) -> HTMLResponse:
-    return _PAGES.TemplateResponse(request, name, values, status_code=status)
+    return PAGES.TemplateResponse(request, name, values, status_code=status)
 
 
 async def _form(request: Request) -> FormData:
@@ -150,6 +156,16 @@ def _reason(posted: object) -> str | None:
         return None
     plain = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in posted)
     return " ".join(plain.split())[:LONGEST_REASON] or None
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """What does not exist, and what is somebody else's, look alike."""
+    return await _notice(request, HTTPException(404))
+
+
+async def _forbidden(request: Request, error: Exception) -> Response:
+    sentence = str(error)
+    return _page(request, "notice.html", 403, title="Not allowed", sentence=sentence)
 
 
 async def _notice(request: Request, error: Exception) -> Response:

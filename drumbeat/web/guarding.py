@@ -48,7 +48,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 # What is not static says something about one person.
                 is_static = scope["path"].startswith(STATIC) and message["status"] < 400
                 headers.setdefault("Cache-Control", STATIC_CACHE if is_static else "no-store")

@@ -7,14 +7,19 @@ import psycopg
 import pytest
 from httpx2 import ASGITransport, AsyncClient, Response
 
+from activities.letters import Letters
 from drumbeat.mail.links import Links
+from drumbeat.mail.rendering import Renderer
+from drumbeat.reps import Reps
 from drumbeat.store.engine import Store, migrate, open_store
 from drumbeat.store.schema import events, outbox, suppressions
 from drumbeat.web.app import LONGEST_REASON, create_app
 from drumbeat.web.guarding import HEADERS, LARGEST_BODY
 from drumbeat.web.limiting import FailureLimit
+from drumbeat.web.site import Site
 from tests.postgres import Cluster
 from tests.web.rows import all_rows, enrolled
+from tests.web.site import no_temporal
 
 BASE = "https://beat.example.com"
 LINKS = Links(BASE, ["an-example-secret-key-0123456789abcdef"])
@@ -26,7 +31,9 @@ UNKNOWN = "/u/not-a-token"
 
 def at(store: Store, *, failures: FailureLimit | None = None, of: str = "192.0.2.7") -> AsyncClient:
     """A client without cookies at an address."""
-    app = create_app(store, LINKS, failures=failures)
+    reps = Reps((), b"")
+    site = Site(store, LINKS, reps, Letters(Renderer(), LINKS, reps), no_temporal)
+    app = create_app(site, failures=failures)
     return AsyncClient(transport=ASGITransport(app, client=(of, 1234)), base_url=BASE)
 
 
@@ -308,7 +315,7 @@ async def test_a_database_that_is_away_is_said_by_health_and_survived_by_pages(
     assert (health.status_code, health.json()) == (503, {"status": "database unreachable"})
     assert (page.status_code, page.headers["retry-after"]) == (503, "60")
     assert "lost" not in page.text
-    assert start.status_code == 200
+    assert start.status_code == 303
     assert path.removeprefix("/u/") not in caplog.text
 
 
@@ -332,15 +339,3 @@ async def test_an_error_nobody_foresaw_is_logged_by_type_and_place_only(
     for secret in ("ada@", path, path.removeprefix("/u/")):
         assert secret not in caplog.text
         assert secret not in answer.text
-
-
-async def test_the_start_page_names_the_temporal_ui_only_where_it_can_be_reached(
-    sqlite_store: Store,
-) -> None:
-    ui = "http://127.0.0.1:8233"
-    for given, shown in ((None, False), (ui, True)):
-        app = create_app(sqlite_store, LINKS, temporal_ui=given)
-        async with AsyncClient(transport=ASGITransport(app), base_url=BASE) as client:
-            page = await client.get("/")
-        assert "Drumbeat is running" in page.text
-        assert (f'href="{ui}"' in page.text) == shown

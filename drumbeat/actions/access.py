@@ -1,0 +1,92 @@
+"""Who may see and change what: the one place that decides, for pages, calls and events alike.
+
+A rep works their own people: those they enrolled, and those whose task was handed to them. Managers
+and admins see every rep's work. What somebody may not see does not exist for them.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.signing import User
+from drumbeat.store.schema import enrollments, people, tasks
+from drumbeat.store.users import Role
+
+
+class Forbidden(ActionError):
+    """The user's role does not reach so far."""
+
+
+def require(user: User, role: Role) -> None:
+    """Refuse whoever may not do what a role may.
+
+    Raises:
+        Forbidden: It names the role that is needed.
+    """
+    if not user.may_as(role):
+        raise Forbidden(f"only a {role} can do this")
+
+
+def own_enrollments(user: User) -> ColumnElement[bool]:
+    """Which rows of `enrollments` a user may see."""
+    if user.may_as(Role.MANAGER):
+        return true()
+    handed = select(tasks.c.enrollment_id).where(
+        tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
+    )
+    return or_(enrollments.c.rep_id == user.id, enrollments.c.id.in_(handed))
+
+
+def own_tasks(user: User) -> ColumnElement[bool]:
+    """Which rows of `tasks` a user may see."""
+    if user.may_as(Role.MANAGER):
+        return true()
+    mine = select(enrollments.c.id).where(enrollments.c.rep_id == user.id)
+    return or_(tasks.c.rep_id == user.id, tasks.c.enrollment_id.in_(mine))
+
+
+def own_people(user: User) -> ColumnElement[bool]:
+    """Which rows of `people` a user may see."""
+    if user.may_as(Role.MANAGER):
+        return true()
+    enrolled = select(enrollments.c.person_id).where(own_enrollments(user))
+    handed = select(tasks.c.person_id).where(tasks.c.rep_id == user.id)
+    return or_(people.c.id.in_(enrolled), people.c.id.in_(handed))
+
+
+async def enrollment(tx: AsyncConnection, user: User, enrollment_id: str) -> Row[Any]:
+    """An enrollment that the user may see.
+
+    Raises:
+        NotFound: There is none, or it is somebody else's.
+    """
+    wanted = select(enrollments).where(enrollments.c.id == enrollment_id, own_enrollments(user))
+    return _found((await tx.execute(wanted)).one_or_none(), "enrollment")
+
+
+async def task(tx: AsyncConnection, user: User, task_id: str) -> Row[Any]:
+    """A task that the user may see.
+
+    Raises:
+        NotFound: There is none, or it is somebody else's.
+    """
+    wanted = select(tasks).where(tasks.c.id == task_id, own_tasks(user))
+    return _found((await tx.execute(wanted)).one_or_none(), "task")
+
+
+async def person(tx: AsyncConnection, user: User, person_id: str) -> Row[Any]:
+    """A person whom the user may see.
+
+    Raises:
+        NotFound: There is none, or it is somebody else's.
+    """
+    wanted = select(people).where(people.c.id == person_id, own_people(user))
+    return _found((await tx.execute(wanted)).one_or_none(), "person")
+
+
+def _found(row: Row[Any] | None, what: str) -> Row[Any]:
+    if row is None:
+        raise NotFound(f"there is no such {what}")
+    return row

@@ -1,0 +1,8 @@
+"""The pages of the Command Center: one module each, with a `router`."""
+
+from fastapi import APIRouter
+
+from drumbeat.web.pages import tasks
+
+ROUTERS: tuple[APIRouter, ...] = (tasks.router,)
+"""All of them; every change that they take is checked for where it comes from."""

@@ -1,0 +1,96 @@
+"""Opens the parts of the web application and closes them again."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from temporalio.client import Client
+
+from activities.letters import Letters
+from drumbeat.actions import signing
+from drumbeat.actions.errors import ActionError
+from drumbeat.mail.links import Links
+from drumbeat.mail.rendering import Renderer
+from drumbeat.reps import Reps, read_reps
+from drumbeat.settings import Settings
+from drumbeat.store import keys, users
+from drumbeat.store import reps as reps_table
+from drumbeat.store.engine import Store, open_store
+from drumbeat.store.users import Role
+from drumbeat.temporal.client import connect
+from drumbeat.web.site import Site
+from drumbeat.web.starting import UNDER_UP, StartRefused
+
+
+@asynccontextmanager
+async def open_site(settings: Settings) -> AsyncIterator[Site]:
+    """The site's parts while the block lasts.
+
+    Raises:
+        StartRefused: The reps file has faults.
+        StoreError: The database cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings.database)
+        stack.push_async_callback(store.close)
+        reps = await _reps(settings, store)
+        links = Links(settings.public_url, settings.secret_keys)
+        renderer = await stack.enter_async_context(Renderer())
+        is_up = os.environ.get(UNDER_UP) == "1"
+        yield Site(
+            store=store,
+            links=links,
+            reps=reps,
+            letters=Letters(renderer, links, reps),
+            connect=_Connection(settings).get,
+            task_queue=settings.task_queue,
+            is_secure=settings.public_url.startswith("https://"),
+            host_user=await _host_user(store, reps) if is_up else None,
+            temporal_ui=f"http://127.0.0.1:{settings.temporal_ui_port}" if is_up else None,
+        )
+
+
+class _Connection:
+    """The connection to Temporal, opened when it is first needed: pages are shown without it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._client: Client | None = None
+
+    async def get(self) -> Client:
+        """The open connection.
+
+        Raises:
+            TemporalUnreachable: It does not answer.
+        """
+        async with self._turn:
+            if self._client is None:
+                self._client = await connect(self._settings)
+            return self._client
+
+
+async def _reps(settings: Settings, store: Store) -> Reps:
+    reading = read_reps(settings.reps, local_smtp=settings.local_smtp or None)
+    if reading.faults:
+        raise StartRefused("\n".join(map(str, reading.faults)))
+    async with store.write() as tx:
+        reps = Reps(reading.reps, await keys.people_key(tx))
+        await reps_table.sync(tx, reps, await store.now(tx))
+    return reps
+
+
+async def _host_user(store: Store, reps: Reps) -> str | None:
+    """The first rep of the file, made a user: who sits at this machine may do everything."""
+    rep = next(iter(reps), None)
+    if rep is None:
+        return None
+    async with store.read() as tx:
+        is_known = await users.find(tx, rep.email) is not None
+    if not is_known:
+        try:
+            await signing.add_user(store, rep.email, rep.name, Role.ADMIN, None)
+        except ActionError:
+            return rep.email  # another process was faster
+    return rep.email

@@ -1,0 +1,215 @@
+"""What every page works with: the site's parts, who is signed in, and the shell around a page."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from activities.letters import Letters
+from drumbeat.actions import access
+from drumbeat.actions.desk import Desk
+from drumbeat.actions.signing import User, whose_session
+from drumbeat.campaign.states import HoldKind, MessageState, TaskStatus
+from drumbeat.mail.links import Links
+from drumbeat.reps import Reps
+from drumbeat.store import holds, ledger
+from drumbeat.store.engine import Store
+from drumbeat.store.schema import enrollments, messages, reps, tasks
+from drumbeat.web.texts import texts
+
+HERE = Path(__file__).parent
+PAGES = Jinja2Templates(HERE / "templates")
+FRESH_FOR = timedelta(seconds=5)
+"""The figures of the shell are counted anew after that: none is more than 10 s old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The parts of the web application."""
+
+    store: Store
+    links: Links
+    reps: Reps
+    letters: Letters
+    connect: Callable[[], Awaitable[Client]]
+    """Gives the open connection to Temporal."""
+    task_queue: str = "drumbeat"
+    is_secure: bool = False
+    """Behind https: cookies travel over that only."""
+    host_user: str | None = None
+    """Under `up`: the address of who is signed in on this machine without a password."""
+    temporal_ui: str | None = None
+    figures: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+
+    def desk(self, user: User) -> Desk:
+        """From where a user acts."""
+        return Desk(self.store, self.connect, user.email)
+
+
+class SignInFirst(Exception):
+    """Nobody is signed in: the answer is the way to the sign-in page."""
+
+
+def site_of(request: Request) -> Site:
+    """The site's parts."""
+    site: Site = request.app.state.site
+    return site
+
+
+def cookie_name(site: Site) -> str:
+    """The session's cookie; behind https no other host and no other path can set it."""
+    return "__Host-drumbeat" if site.is_secure else "drumbeat"
+
+
+async def signed_in(request: Request) -> User:
+    """Who asks.
+
+    Raises:
+        SignInFirst: Nobody is signed in, or the session is over.
+    """
+    site = site_of(request)
+    cookie = request.cookies.get(cookie_name(site))
+    user = await whose_session(site.store, cookie) if cookie else None
+    if user is None:
+        raise SignInFirst
+    return user
+
+
+TheSite = Annotated[Site, Depends(site_of)]
+TheUser = Annotated[User, Depends(signed_in)]
+
+
+async def page(
+    request: Request, user: User, name: str, *, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """A page within the shell: its template gets `user`, `shell`, `zone`, `now` and the values."""
+    site = site_of(request)
+    shell = await _figures(site, user)
+    given = {"user": user, "shell": shell, "zone": shell["zone"], "now": shell["now"], **values}
+    return PAGES.TemplateResponse(request, name, given, status_code=status)
+
+
+def part(request: Request, user: User, name: str, **values: Any) -> HTMLResponse:
+    """A piece of a page, for htmx: without the shell and its figures."""
+    return PAGES.TemplateResponse(request, name, {"user": user, **values})
+
+
+def is_htmx(request: Request) -> bool:
+    """Whether htmx asks, and wants a piece instead of a page."""
+    return request.headers.get("HX-Request") == "true"
+
+
+async def _figures(site: Site, user: User) -> dict[str, Any]:
+    """What the shell shows: open tasks, emails that need a decision, the mailbox's use."""
+    known = site.figures.get(user.id)
+    if known is not None and time.monotonic() - known[0] < FRESH_FOR.total_seconds():
+        return known[1]
+    async with site.store.read() as tx:
+        now = await site.store.now(tx)
+        figures = {"now": now, "zone": await zone_of(tx, user), **await _counts(tx, user)}
+        figures["mailbox"] = await _mailbox(tx, site, user, now)
+    if len(site.figures) > 1000:
+        site.figures.clear()
+    site.figures[user.id] = (time.monotonic(), figures)
+    return figures
+
+
+async def zone_of(tx: AsyncConnection, user: User) -> ZoneInfo:
+    """Where a user is; UTC where nothing says so."""
+    name = (await tx.execute(select(reps.c.timezone).where(reps.c.id == user.id))).scalar()
+    return ZoneInfo(name or "UTC")
+
+
+async def _counts(tx: AsyncConnection, user: User) -> dict[str, int]:
+    mine = select(func.count()).where(
+        tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)), tasks.c.rep_id == user.id
+    )
+    undecided = (
+        select(func.count())
+        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
+        .where(
+            messages.c.state.in_(
+                (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BLOCKED)
+            ),
+            enrollments.c.ended_at.is_(None),
+            access.own_enrollments(user),
+        )
+    )
+    return {
+        "tasks": (await tx.execute(mine)).scalar_one(),
+        "undecided": (await tx.execute(undecided)).scalar_one(),
+    }
+
+
+async def _mailbox(
+    tx: AsyncConnection, site: Site, user: User, now: datetime
+) -> dict[str, Any] | None:
+    rep = site.reps.by_id(user.id)
+    if rep is None:
+        return None
+    used = await ledger.used_since(tx, user.id, now - timedelta(hours=24))
+    held = await holds.of_target(tx, HoldKind.MAILBOX, user.id, now)
+    return {
+        "address": rep.email,
+        "used": used.handed_over,
+        "waiting": used.places,
+        "most": rep.mailbox.daily,
+        "batch": rep.mailbox.batch,
+        "held": bool(held),
+    }
+
+
+# What templates use
+
+
+@pass_context
+def _local(context: Context, at: datetime | None, zone: ZoneInfo | None = None) -> str:
+    """`Tue 24 Nov, 15:04`; the year where it is another one."""
+    if at is None:
+        return ""
+    there = at.astimezone(zone or context["zone"])
+    today = context["now"].astimezone(there.tzinfo)
+    year = "" if there.year == today.year else f" {there.year}"
+    return f"{there:%a} {there.day} {there:%b}{year}, {there:%H:%M}"
+
+
+def city(zone: ZoneInfo) -> str:
+    """How a zone is called on a page: `New York`.
+
+    >>> city(ZoneInfo("America/New_York"))
+    'New York'
+    """
+    return zone.key.rsplit("/", 1)[-1].replace("_", " ")
+
+
+def initials(name: str) -> str:
+    """The first letters of the first and the last name.
+
+    >>> initials("Grace Brewster Hopper")
+    'GH'
+    """
+    words = name.split()
+    return "".join(word[0].upper() for word in (words[:1] + words[1:][-1:]))
+
+
+def beats_width(steps: Sequence[Any]) -> int:
+    """The width of a beat track in pixels; its bars are objects with a `day`."""
+    gaps = sum(5 if a.day == b.day else 8 for a, b in pairwise(steps))
+    return 3 + gaps
+
+
+PAGES.env.globals.update(t=texts(), beats_width=beats_width)
+PAGES.env.filters.update(local=_local, city=city, initials=initials)
