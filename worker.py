@@ -17,6 +17,7 @@ from activities.letters import Letters
 from activities.metrics import CountingInterceptor
 from activities.tasks import Tasks
 from drumbeat.actions.delivery import Delivery
+from drumbeat.actions.doubts import Doubts
 from drumbeat.actions.watching import Watch
 from drumbeat.cli.errors import CommandRefused, report
 from drumbeat.logs import start_logging
@@ -91,7 +92,8 @@ async def run(settings: Settings) -> None:
             stack.callback(server.shutdown)
         async with build_worker(client, settings, store, letters, mailer):
             print(READY, flush=True)
-            await asyncio.gather(delivery.run(stop), watch.run(stop))
+            doubts = Doubts(store, known)
+            await asyncio.gather(delivery.run(stop), watch.run(stop), doubts.run(stop))
 
 
 async def _reps(settings: Settings, store: Store) -> Reps:

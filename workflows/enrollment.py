@@ -77,6 +77,8 @@ class Enrollment(BaseModel):
     due_on: date | None = None
     phase: State = State.SLEEPING
     why: Why | None = None
+    late_at: datetime | None = None
+    """When the email that is just being sent was taken, heard before its attempt's own answer."""
     task: Task | None = None
     outcome: Outcome | None = None
 
@@ -148,12 +150,16 @@ class Enrollment(BaseModel):
         """Everything before a step is over: find its time, or pass over it."""
         self.step = step.number
         self.task = None
-        self.set_due(calendar.due(self.plan, self.standing, step, now))
+        self.set_due(self.due_of(step, now))
         self.be(State.SLEEPING, Why(code=WhyCode.TIME, until=self.due_at))
         if step.number in self.skips:
             self.skip_current(now, None, self.skips[step.number], WhyCode.SKIPPED)
         elif step.kind == "email" and self.bounced:
             self.skip_current(now, None, None, WhyCode.BOUNCED)
+
+    def due_of(self, step: PlannedStep, now: datetime) -> Due:
+        """When a step is due that is reached now, or at a kickoff that is still to come (R7)."""
+        return calendar.due(self.plan, self.standing, step, max(now, self.plan.kickoff))
 
     def look_again(self, now: datetime) -> None:
         """What stood in the way is gone: the step falls under R9 from now on."""
@@ -274,6 +280,8 @@ class Enrollment(BaseModel):
                 why = Why(code=WhyCode.IN_DOUBT)
                 self.remember(self.entry(seq, now, What.IN_DOUBT, why))
                 self.be(State.IN_DOUBT, why)
+                if self.late_at is not None:
+                    self.taken(self.late_at, now)
             case outcomes.Held():
                 self.be(State.TASK if by_rep else State.SLEEPING, self.why)
                 if self.task is not None:
@@ -294,6 +302,7 @@ class Enrollment(BaseModel):
                 self.finish(how, now)
             case _:
                 assert_never(outcome)
+        self.late_at = None
         # A message may have asked for this while the email was on its way.
         if not self.is_over and self.step in self.skips:
             self.skip_current(now, None, self.skips[self.step], WhyCode.SKIPPED)
@@ -346,6 +355,11 @@ class Enrollment(BaseModel):
             self.note(now, What.REFUSED, message=name[:60], reason=reason[:200])
 
     # How things change
+
+    def taken(self, at: datetime, now: datetime) -> None:
+        """The mail server had taken the current email after all, at a moment (UTC)."""
+        self.note(now, What.SENT, step=self.step, at=at.isoformat())
+        self.finish_step(at, "sent_by_rep" if self.task is not None else "sent")
 
     def go_on(self, now: datetime) -> None:
         """What stood in the way of the current email is gone: it is to leave."""

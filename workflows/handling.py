@@ -179,7 +179,7 @@ def move_email(enrollment: Enrollment, message: messages.MoveEmail, now: datetim
     at = message.at.isoformat()
     enrollment.note(now, What.EMAIL_MOVED, step=message.step, who=message.who, at=at)
     if message.step == enrollment.step:
-        enrollment.set_due(calendar.due(enrollment.plan, enrollment.standing, step, now))
+        enrollment.set_due(enrollment.due_of(step, now))
         if not enrollment.is_stuck:
             enrollment.be(State.SLEEPING, Why(code=WhyCode.TIME, until=enrollment.due_at))
 
@@ -240,10 +240,13 @@ def resolve_doubt(enrollment: Enrollment, message: messages.ResolveDoubt, now: d
 def late_answer(enrollment: Enrollment, message: messages.LateAnswer, now: datetime) -> None:
     """The mail server had taken it after all."""
     check(enrollment, message)
-    if message.step != enrollment.step or enrollment.is_over or enrollment.phase is State.SENDING:
+    if message.step != enrollment.step or enrollment.is_over:
         raise Refused(f"step {message.step} waits for no answer")
-    enrollment.note(now, What.SENT, step=enrollment.step, at=message.at.isoformat())
-    enrollment.finish_step(message.at, "sent_by_rep" if enrollment.task is not None else "sent")
+    if enrollment.phase is State.SENDING:
+        # Its attempt has not been heard yet: a signal overtakes it within one workflow task.
+        enrollment.late_at = message.at
+    else:
+        enrollment.taken(message.at, now)
 
 
 # Messages: what happens to the person

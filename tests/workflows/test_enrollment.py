@@ -318,3 +318,9 @@ def test_the_whole_state_survives_being_carried_to_a_new_run() -> None:
         update={"carried": enrollment.model_dump_json()}
     )
     assert Enrollment.begin(carried) == enrollment
+
+
+def test_a_task_of_day_1_opens_at_a_kickoff_that_is_still_to_come_and_not_at_its_midnight() -> None:
+    enrollment = Enrollment.begin(start(call(1, 1)))
+    enrollment.reach(enrollment.plan.step(1), KICKOFF - timedelta(hours=20))
+    assert enrollment.due.at == KICKOFF
