@@ -10,12 +10,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_never
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities import letters
+from activities import letters, places
 from activities.guarding import guard, of_suppression
 from activities.letters import Case, Letter, Letters
 from activities.outcomes import (
@@ -36,12 +35,11 @@ from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Due
 from drumbeat.campaign.record import Entry, Shown, What
 from drumbeat.campaign.states import HoldKind, MessageState, Outcome, State, Why, WhyCode
-from drumbeat.mail import composing, limits, outcomes
-from drumbeat.mail.limits import FirstEmails
+from drumbeat.mail import composing, outcomes
 from drumbeat.mail.sending import Envelope, Mailer
-from drumbeat.reps import Mailbox
 from drumbeat.store import holds, ledger, mailboxes, outbox, recording
 from drumbeat.store.engine import Store
+from drumbeat.store.errors import StoreError
 
 HEARTBEAT_EVERY = timedelta(seconds=5)
 TROUBLES_THAT_HOLD = 3
@@ -51,7 +49,8 @@ GIVE_UP_AFTER = timedelta(hours=24)
 LEAST_TRIES = 5
 PAUSES = [timedelta(minutes=m) for m in (1, 2, 5, 10, 20, 40, 60)]
 """After the first failure, the second, …; the last one again and again."""
-SOON = timedelta(seconds=5)
+RECORDING_PAUSES = (0.5, 1, 2, 4, 8)
+"""Seconds for which the server's answer waits for a database that does not take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +81,7 @@ class Emails:
 
     async def _send(self, send: SendEmail) -> SendOutcome:
         while True:
-            async with self._store.write() as tx:
-                now = await self._store.now(tx)
-                row = await recording.apply(tx, send.record, now)
-                case = await self._letters.read(tx, row.id, send.step, send.draft_id, now)
-                known = await self._known_already(tx, send, case, now)
-            if known is not None:
-                return known
+            case = await self._look(send)
             letter = await self._letters.build(case)
             async with self._store.write() as tx:
                 attempt = await self._intend(tx, send, case, letter)
@@ -97,6 +90,16 @@ class Emails:
             if not isinstance(attempt, Attempt):
                 return attempt
             return await self._hand_over(send, attempt)
+
+    async def _look(self, send: SendEmail) -> Case:
+        enrollment_id, step, draft_id = send.record.enrollment_id, send.step, send.draft_id
+        async with self._store.read() as tx:
+            now = await self._store.now(tx)
+            case = await self._letters.look(tx, enrollment_id, step, draft_id, now)
+        if case is not None:
+            return case
+        async with self._store.write() as tx:
+            return await self._letters.read(tx, enrollment_id, step, draft_id, now)
 
     async def _known_already(
         self, tx: AsyncConnection, send: SendEmail, case: Case, now: datetime
@@ -130,17 +133,18 @@ class Emails:
     ) -> Attempt | SendOutcome | None:
         """Look once more whether it may leave, take its place, store the bytes: "sending"."""
         # Locked in the same order by everybody: enrollment, email, mailbox.
-        row = await ledger.enrollment(tx, case.enrollment.id)
+        await recording.apply(tx, send.record, await self._store.now(tx))
         now = await self._store.now(tx)
         fresh = await self._letters.read(
-            tx, row.id, send.step, send.draft_id, now, blobs=case.blobs
+            tx, case.enrollment.id, send.step, send.draft_id, now, blobs=case.blobs
         )
+        row = fresh.enrollment
         known = await self._known_already(tx, send, fresh, now)
         if known is not None:
             return known
         if row.seq > send.seq:
             # The workflow has gone on since: nobody waits for this attempt any more.
-            return _ask_again(now, send, fresh)
+            return places.ask_again(now, send, fresh)
         against = await guard(tx, row, fresh.person.email, send.released, now)
         if against is not None:
             await ledger.give_back(tx, fresh.message)
@@ -150,7 +154,7 @@ class Emails:
         if isinstance(letter, Why):
             await ledger.give_back(tx, fresh.message)
             return await self._blocked(tx, send, fresh, letter, now)
-        waits = await self._waits(tx, send, fresh, now)
+        waits = await places.waits(tx, send, fresh, now)
         if waits is not None:
             return await self._postpone(tx, send, fresh, waits, now)
         number = fresh.message.attempt + 1
@@ -165,47 +169,6 @@ class Emails:
             **letter.columns(),
         )
         return Attempt(number, fresh, letter)
-
-    # When it may leave
-
-    async def _waits(
-        self, tx: AsyncConnection, send: SendEmail, case: Case, now: datetime
-    ) -> WaitUntil | None:
-        """Until when the calendar or the mailbox's limits let it wait; None: it may leave."""
-        mailbox = case.rep.mailbox
-        due = Due(send.due_at, send.due_on)
-        clock = calendar.slot(case.plan, case.standing, case.planned).clock
-
-        def leave(at: datetime) -> datetime:
-            nonlocal due
-            if not send.by_rep:
-                due = calendar.later(case.plan, case.planned, clock, due, at)
-            return max(due.at, at)
-
-        leave_at = leave(now)
-        if leave_at > now:
-            is_day = calendar.is_sending_day(case.plan, calendar.local_date(now, case.plan.zone))
-            is_window = is_day and calendar.may_leave(case.plan, now) == due.at
-            code = WhyCode.WINDOW if is_window else WhyCode.TIME
-            return WaitUntil(at=due.at, on=due.on, why=Why(code=code, until=due.at))
-        if not mailbox.limits and mailbox.first_emails_per_day is None:
-            return None
-        await ledger.lock_mailbox(tx, case.message.mailbox)
-        place = await ledger.own_place(tx, case.message)
-        if place is not None and place <= now <= place + limits.VALID_FOR:
-            return None
-        at = limits.place(
-            now,
-            leave=leave,
-            **await _limits(tx, case, mailbox, now, only_handed_over=send.by_rep),
-        )
-        if send.by_rep:
-            # A rep's own send is planned around nobody: it counts what was sent, and waits for it.
-            due = Due(at, max(due.on, calendar.local_date(at, case.plan.zone)))
-        await ledger.take_place(tx, case.message, at)
-        if at <= now:
-            return None
-        return WaitUntil(at=at, on=due.on, why=Why(code=WhyCode.LIMITS, until=at))
 
     async def _postpone(
         self,
@@ -239,34 +202,45 @@ class Emails:
                     return False
                 if await guard(tx, row, case.person.email, send.released, now) is not None:
                     return False
-                if not send.by_rep and calendar.may_leave(case.plan, now) > now:
-                    return False  # The server has taken so long that the window closed meanwhile.
-                if not await _fits(tx, case, send, now):
+                if not await places.still_fits(tx, send, case, now):
                     return False
                 return await ledger.hand_over(tx, case.message, attempt.number, now)
 
         envelope = Envelope(case.rep.email, letter.recipients)
         delivery = await self._mailer.deliver(case.rep.mailbox, envelope, content, handing_over)
+        for pause in RECORDING_PAUSES:
+            try:
+                return await self._answered(send, attempt, delivery)
+            except StoreError:
+                # What the server said would be lost with this attempt, and a doubt be left.
+                await asyncio.sleep(pause)
+        return await self._answered(send, attempt, delivery)
+
+    async def _answered(
+        self, send: SendEmail, attempt: Attempt, delivery: outcomes.Delivery
+    ) -> SendOutcome:
+        """Record what the mail server said, unless another attempt has taken this one's place."""
+        case = attempt.case
         async with self._store.write() as tx:
             await ledger.enrollment(tx, case.enrollment.id)
             message = await ledger.message(tx, case.enrollment.id, send.step)
+            if message is None:
+                raise LookupError(f"email {send.step} of enrollment {case.enrollment.id} is gone")
             now = await self._store.now(tx)
-            is_mine = message is not None and message.attempt == attempt.number
-            is_sending = message is not None and message.state == MessageState.SENDING
+            is_current = message.attempt == attempt.number and message.state == MessageState.SENDING
             if isinstance(delivery, outcomes.Accepted):
-                if message is not None and message.state == MessageState.SENT:
+                if message.state == MessageState.SENT:
                     # Somebody has said so already, or it was sent once more at a person's word.
                     return Sent(at=message.sent_at)
-                is_late = not (is_mine and is_sending)
-                return await self._accepted(tx, send, attempt, delivery, now, is_late=is_late)
-            if not (is_mine and is_sending):
-                fresh = await self._letters.read(
-                    tx, case.enrollment.id, send.step, send.draft_id, now
+                return await self._accepted(
+                    tx, send, attempt, delivery, now, is_late=not is_current
                 )
-                known = await self._known_already(tx, send, fresh, now)
-                # Another attempt is under way, and will say what came of it.
-                return known or _ask_again(now, send, fresh)
-            return await self._not_accepted(tx, send, attempt, delivery, now)
+            if is_current:
+                return await self._not_accepted(tx, send, attempt, delivery, now)
+            fresh = await self._letters.read(tx, case.enrollment.id, send.step, send.draft_id, now)
+            known = await self._known_already(tx, send, fresh, now)
+            # Another attempt is under way, and will say what came of it.
+            return known or places.ask_again(now, send, fresh)
 
     async def _accepted(
         self,
@@ -316,7 +290,7 @@ class Emails:
                 return await self._record_doubt(tx, send, case, now, words)
             case outcomes.Superseded():
                 await ledger.give_back(tx, case.message)
-                return await self._postpone(tx, send, case, _ask_again(now, send, case), now)
+                return await self._postpone(tx, send, case, places.ask_again(now, send, case), now)
             case outcomes.HardBounce():
                 why = Why(code=WhyCode.BOUNCED)
                 return await self._not_sent(tx, send, case, why, HardBounce(), now, words)
@@ -432,7 +406,7 @@ class Emails:
         pause: timedelta,
         **values: Any,  # of the email's columns
     ) -> WaitUntil:
-        due = _later(now + pause, send, case)
+        due = places.later(now + pause, send, case)
         waits = WaitUntil(at=due.at, on=due.on, why=why.model_copy(update={"until": due.at}))
         await ledger.give_back(tx, case.message)
         return await self._postpone(tx, send, case, waits, now, **values)
@@ -576,63 +550,6 @@ def _cancelled(why: Why) -> SendOutcome:
             return NotSent(why=why, outcome=Outcome(why.detail))
         case _:
             return NotSent(why=why, outcome=Outcome.REMOVED)
-
-
-def _ask_again(now: datetime, send: SendEmail, case: Case) -> WaitUntil:
-    """Soon, and with a fresh look at everything."""
-    due = _later(now + SOON, send, case)
-    return WaitUntil(at=due.at, on=due.on, why=Why(code=WhyCode.TIME, until=due.at))
-
-
-def _later(at: datetime, send: SendEmail, case: Case) -> Due:
-    """When an email is due that is not to leave before `at` (UTC); R9 and R10 hold."""
-    if send.by_rep:
-        return Due(at, send.due_on)
-    clock = calendar.slot(case.plan, case.standing, case.planned).clock
-    return calendar.later(case.plan, case.planned, clock, Due(send.due_at, send.due_on), at)
-
-
-async def _limits(
-    tx: AsyncConnection,
-    case: Case,
-    mailbox: Mailbox,
-    now: datetime,
-    *,
-    only_handed_over: bool,
-) -> dict[str, Any]:
-    """What `limits.place` needs to know of a mailbox."""
-    spans = [limit.span for limit in mailbox.limits] or [timedelta(days=2)]
-    since = now - max(max(spans) + limits.SPARE, timedelta(days=2))
-    taken = await ledger.marks_since(tx, case.message, since, only_handed_over=only_handed_over)
-    first = None
-    if mailbox.first_emails_per_day is not None and case.message.first:
-        zone = ZoneInfo(case.rep.timezone or "UTC")
-        used: dict[Any, int] = {}
-        for mark in taken:
-            if mark.first:
-                on = calendar.local_date(mark.at, zone)
-                used[on] = used.get(on, 0) + 1
-        first = FirstEmails(mailbox.first_emails_per_day, zone, used)
-    planned = mailbox.limits if only_handed_over else limits.with_spare(mailbox.limits)
-    return {"marks": [mark.at for mark in taken], "limits": planned, "first": first}
-
-
-async def _fits(tx: AsyncConnection, case: Case, send: SendEmail, now: datetime) -> bool:
-    """Whether the limits allow it directly before DATA.
-
-    While its place is valid, only what was really sent counts. A server that is slow to answer can
-    let the place pass: then one is looked for anew, among the places that others have taken.
-    """
-    mailbox = case.rep.mailbox
-    if not mailbox.limits and mailbox.first_emails_per_day is None:
-        return True
-    await ledger.lock_mailbox(tx, case.message.mailbox)
-    place = await ledger.own_place(tx, case.message)
-    is_valid = place is not None and now <= place + limits.VALID_FOR
-    known = await _limits(tx, case, mailbox, now, only_handed_over=is_valid or send.by_rep)
-    if is_valid:
-        known["limits"] = mailbox.limits
-    return limits.place(now, leave=lambda at: at, **known) <= now
 
 
 async def _beat() -> None:

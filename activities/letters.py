@@ -161,23 +161,46 @@ class Letters:
         Raises:
             LookupError: The tables, or the reps file, lack something that must be there.
         """
-        wanted = (
-            select(enrollments, people.c.email, people.c.fields, people.c.revision)
-            .join(people, people.c.id == enrollments.c.person_id)
-            .where(enrollments.c.id == enrollment_id)
-        )
-        row = (await tx.execute(wanted)).one_or_none()
-        if row is None:
-            raise LookupError(f"the tables know no enrollment {enrollment_id}")
-        rep = self._reps.by_id(row.rep_id)
-        if rep is None:
-            raise LookupError(f"the reps file knows no rep {row.rep_id}")
+        row = await _enrollment(tx, enrollment_id)
         message = await ledger.message(tx, enrollment_id, number)
         if message is None:
             await ledger.schedule(tx, row, number, None, now)
             message = await ledger.message(tx, enrollment_id, number)
         if message is None:
             raise LookupError(f"email {number} of enrollment {enrollment_id} has no row")
+        return await self._case(tx, row, message, draft_id, now, blobs)
+
+    async def look(
+        self,
+        tx: AsyncConnection,
+        enrollment_id: str,
+        number: int,
+        draft_id: str | None,
+        now: datetime,
+    ) -> Case | None:
+        """As `read`, in any transaction; None where the email has no row yet."""
+        row = await _enrollment(tx, enrollment_id)
+        wanted = select(messages).where(
+            messages.c.enrollment_id == enrollment_id, messages.c.step == number
+        )
+        message = (await tx.execute(wanted)).one_or_none()
+        if message is None:
+            return None
+        return await self._case(tx, row, message, draft_id, now, NO_BLOBS)
+
+    async def _case(
+        self,
+        tx: AsyncConnection,
+        row: Row[Any],
+        message: Row[Any],
+        draft_id: str | None,
+        now: datetime,
+        blobs: Mapping[str, bytes],
+    ) -> Case:
+        enrollment_id, number = message.enrollment_id, message.step
+        rep = self._reps.by_id(row.rep_id)
+        if rep is None:
+            raise LookupError(f"the reps file knows no rep {row.rep_id}")
         plan = Plan.model_validate_json(row.plan)
         earlier: tuple[Row[Any], ...] = ()
         if plan.step(number).follow_up:
@@ -356,6 +379,18 @@ class Letters:
             sender=case.rep.name,
             unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
         )
+
+
+async def _enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
+    wanted = (
+        select(enrollments, people.c.email, people.c.fields, people.c.revision)
+        .join(people, people.c.id == enrollments.c.person_id)
+        .where(enrollments.c.id == enrollment_id)
+    )
+    row = (await tx.execute(wanted)).one_or_none()
+    if row is None:
+        raise LookupError(f"the tables know no enrollment {enrollment_id}")
+    return row
 
 
 def _chain(case: Case) -> list[PlannedStep]:

@@ -1,11 +1,15 @@
 import hashlib
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from activities.outcomes import Sent
 from drumbeat.campaign.states import MessageState, State
 from drumbeat.mail.composing import complete
+from drumbeat.store.schema import messages
 from tests.activities.world import World, attachment, call, campaign, email, local
 
 
@@ -69,3 +73,26 @@ async def test_a_task_follows_an_email(world: World) -> None:
     row = await walk.row()
     assert (row.state, row.step, row.next_at) == (State.SLEEPING, 2, local("2026-11-24T00:00"))
     world.clock.advance(timedelta(days=1))
+
+
+async def test_an_email_that_nothing_delays_costs_three_transactions_that_write(
+    world: World,
+) -> None:
+    walk = (await world.enroll(campaign(email(), email()))).due()
+    await walk.send()
+    write, written = world.store.write, 0
+
+    def counted() -> AbstractAsyncContextManager[AsyncConnection]:
+        nonlocal written
+        written += 1
+        return write()
+
+    world.store.write = counted  # type: ignore[method-assign,assignment]  # to count
+    await walk.due().send()
+    assert written == 3
+
+
+async def test_an_email_without_a_row_gets_one(world: World) -> None:
+    walk = await world.enroll(campaign(email(), email()))
+    assert await world.rows(messages) == []
+    assert isinstance(await walk.due().send(), Sent)

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from activities import emails
 from activities.outcomes import (
     Blocked,
     Failed,
@@ -21,6 +24,7 @@ from drumbeat.mail.outcomes import Accepted, Delivery, Phase, words
 from drumbeat.mail.sending import Envelope, SmtpMailer
 from drumbeat.reps import Mailbox
 from drumbeat.store import suppressions
+from drumbeat.store.errors import DatabaseUnreachable
 from tests.activities.world import Walk, World, call, campaign, email, local
 from tests.mail.memory import MemoryMailer
 from tests.mail.servers import ScriptedServer
@@ -214,6 +218,46 @@ async def test_a_late_250_after_sending_again_leaves_what_was_recorded(world: Wo
     assert await first == again
     assert (await walk.message(1)).sent_at == again.at
     assert await world.outbox() == []
+
+
+async def test_the_servers_answer_waits_for_a_database_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emails, "RECORDING_PAUSES", (0, 0))
+    walk = await ada(world)
+    write, away = world.store.write, 0
+
+    def sometimes() -> AbstractAsyncContextManager[AsyncConnection]:
+        nonlocal away
+        if world.memory.received and away < 2:
+            away += 1
+            raise DatabaseUnreachable("the database is being restarted")
+        return write()
+
+    world.store.write = sometimes  # type: ignore[method-assign,assignment]  # to be away for a while
+    assert await walk.send() == Sent(at=DUE)
+    assert away == 2
+    assert await walk.state_of(1) == MessageState.SENT
+
+
+async def test_a_database_that_stays_away_leaves_a_doubt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emails, "RECORDING_PAUSES", (0, 0))
+    walk = await ada(world)
+    write = world.store.write
+
+    def away() -> AbstractAsyncContextManager[AsyncConnection]:
+        if world.memory.received:
+            raise DatabaseUnreachable("the database is gone")
+        return write()
+
+    world.store.write = away  # type: ignore[method-assign,assignment]  # to be away for good
+    with pytest.raises(DatabaseUnreachable):
+        await walk.run(walk.asking())
+    world.store.write = write  # type: ignore[method-assign]  # it is back
+    assert await walk.again() == InDoubt()
+    assert len(world.memory.received) == 1
 
 
 async def test_a_cancelled_attempt_hands_nothing_over_twice(world: World) -> None:
