@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, select
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from drumbeat.actions import rebuilding
@@ -22,9 +22,10 @@ from drumbeat.actions.starting import MEMO
 from drumbeat.actions.telling import Told, unconfirmed
 from drumbeat.campaign.states import Outcome, State
 from drumbeat.store import enrollments as enrollments_table
+from drumbeat.store import outbox as outbox_table
 from drumbeat.store import suppressions
 from drumbeat.store.enrollments import START, START_AFTER
-from drumbeat.store.schema import enrollments, outbox, people
+from drumbeat.store.schema import enrollments, events, outbox, people
 from workflows.messages import WORKFLOW_TYPE, CampaignResult, Progress
 
 AT_ONCE = 20
@@ -33,6 +34,8 @@ LOOKS = 4
 BETWEEN_LOOKS = timedelta(milliseconds=400)
 TOLERANCE = timedelta(seconds=2)
 """By how much two clocks may differ on when something happens next."""
+JUST_ENDED = timedelta(minutes=1)
+"""For so long a workflow may run on after its enrollment has ended: it is about to close."""
 QUERY_TIMEOUT = timedelta(seconds=10)
 START_PATIENCE = timedelta(seconds=10)
 UNANSWERED_AT_MOST = 5
@@ -52,6 +55,8 @@ class Kind(StrEnum):
     """The workflow is over; in the tables it runs."""
     BEHIND = "behind"
     """The tables say other than the workflow."""
+    RUNS_ON = "runs_on"
+    """The enrollment has ended in the tables; its workflow runs."""
     UNANSWERED = "unanswered"
     """The workflow does not say where it stands."""
     UNKNOWN = "unknown"
@@ -136,7 +141,7 @@ class _Check:
             found += await asyncio.gather(*(self._one(row.id) for row in part))
         differences = [each for each in found if each is not None]
         differences = await self._started_by_now(differences)
-        differences += await self._unknown()
+        differences += await self._listed()
         return Report(len(rows), differences)
 
     # One enrollment
@@ -190,9 +195,13 @@ class _Check:
         progress = await self._ask(row)
         if isinstance(progress, Difference):
             return progress
-        if await self._agrees(row, progress):
+        lost = await self._lost_events(row, progress)
+        if not lost and await self._agrees(row, progress):
             return None
-        difference = _difference(row, Kind.BEHIND, _says(progress), "the tables are mended")
+        says = _says(progress)
+        if lost:
+            says += f"; lost events: {lost}"
+        difference = _difference(row, Kind.BEHIND, says, "the tables are mended")
         if not is_last:
             return difference
         return await self._mend(row, progress, difference)
@@ -295,6 +304,13 @@ class _Check:
             row.next_at, progress.next_at_utc
         )
 
+    async def _lost_events(self, row: Row[Any], progress: Progress) -> int:
+        """How many events the workflow knows that the tables do not."""
+        wanted = select(events.c.key).where(events.c.enrollment_id == row.id)
+        async with self._store.read() as tx:
+            known = set((await tx.execute(wanted)).scalars())
+        return sum(str(entry.seq) not in known for entry in progress.happened)
+
     async def _is_same_time(self, one: datetime | None, other: datetime | None) -> bool:
         if one is None or other is None:
             return one is other
@@ -309,9 +325,10 @@ class _Check:
             return replace(difference, mended=True)
         return None  # Something was recorded meanwhile: it is being told.
 
-    # Workflows without a row
+    # What Temporal lists
 
-    async def _unknown(self) -> list[Difference]:
+    async def _listed(self) -> list[Difference]:
+        """Workflows without a row, and those that run although their enrollment has ended."""
         listed = [
             (execution, await execution.memo_value(MEMO, None))
             async for execution in self._client.list_workflows(
@@ -321,45 +338,69 @@ class _Check:
         ]
         # Rows are written before workflows start: what is read afterwards knows all of them.
         async with self._store.read() as tx:
-            known = set((await tx.execute(select(enrollments.c.id))).scalars())
-        found = []
+            now = await self._store.now(tx)
+            wanted = select(enrollments.c.id, enrollments.c.ended_at)
+            ended = {row.id: row.ended_at for row in await tx.execute(wanted)}
+        found: list[Difference | None] = []
         for execution, whose in listed:
-            if whose in known:
-                continue
-            is_running = execution.status is WorkflowExecutionStatus.RUNNING
-            person_id = execution.id.rpartition("/")[2]
-            campaign = execution.id.removeprefix("campaign/").rpartition("/")[0] or None
-            async with self._store.read() as tx:
-                address = (
-                    await tx.execute(select(people.c.email).where(people.c.id == person_id))
-                ).scalar_one_or_none()
-            text = (
-                "it cannot be mended: terminate it in the Temporal UI; until then the person "
-                "cannot be enrolled in that campaign"
-            )
-            if not is_running:
-                text = "the person cannot be enrolled in that campaign until Temporal forgets it"
-                if execution.status is WorkflowExecutionStatus.COMPLETED and address is not None:
-                    text = await self._read_back(execution.id, execution.run_id, address) or text
-            found.append(
-                Difference(
-                    kind=Kind.UNKNOWN if is_running else Kind.UNKNOWN_CLOSED,
-                    workflow_id=execution.id,
-                    enrollment=whose if isinstance(whose, str) else None,
-                    campaign=campaign,
-                    person=address,
-                    tables="no row",
-                    workflow=execution.status.name.lower() if execution.status else "unknown",
-                    mended=not is_running,
-                    text=text,
-                )
-            )
-        return found
+            if whose not in ended:
+                found.append(await self._unknown(execution, whose))
+            elif execution.status is WorkflowExecutionStatus.RUNNING:
+                at = ended[whose]
+                if at is not None and at < now - JUST_ENDED:
+                    found.append(await self._runs_on(execution, whose))
+        return [each for each in found if each is not None]
 
-    async def _read_back(self, workflow_id: str, run_id: str, address: str) -> str | None:
+    async def _unknown(self, execution: WorkflowExecution, whose: object) -> Difference:
+        person_id = execution.id.rpartition("/")[2]
+        async with self._store.read() as tx:
+            address = (
+                await tx.execute(select(people.c.email).where(people.c.id == person_id))
+            ).scalar_one_or_none()
+        is_running = execution.status is WorkflowExecutionStatus.RUNNING
+        text = (
+            "it cannot be mended: terminate it in the Temporal UI; until then the person "
+            "cannot be enrolled in that campaign"
+        )
+        if not is_running:
+            text = "the person cannot be enrolled in that campaign until Temporal forgets it"
+            if execution.status is WorkflowExecutionStatus.COMPLETED and address is not None:
+                text = await self._read_back(execution, address) or text
+        return Difference(
+            kind=Kind.UNKNOWN if is_running else Kind.UNKNOWN_CLOSED,
+            workflow_id=execution.id,
+            enrollment=whose if isinstance(whose, str) else None,
+            campaign=execution.id.removeprefix("campaign/").rpartition("/")[0] or None,
+            person=address,
+            tables="no row",
+            workflow=execution.status.name.lower() if execution.status else "unknown",
+            mended=not is_running,
+            text=text,
+        )
+
+    async def _runs_on(self, execution: WorkflowExecution, enrollment_id: str) -> Difference | None:
+        """Have a workflow end whose enrollment has: Temporal is older than the tables."""
+        handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
+        if (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING:
+            return None  # The list lags.
+        row = await self._row(enrollment_id)
+        if row is None:
+            return None
+        async with self._store.write() as tx:
+            await outbox_table.put(
+                tx,
+                enrollment_id,
+                kind="end",
+                key=f"end-again/{enrollment_id}/{execution.run_id}",
+                payload={"success": row.outcome == Outcome.SUCCESS},
+                now=await self._store.now(tx),
+            )
+        return replace(_difference(row, Kind.RUNS_ON, "running", "it is told to end"), mended=True)
+
+    async def _read_back(self, execution: WorkflowExecution, address: str) -> str | None:
         """The suppression that an ended workflow knows of, written again if it was lost."""
         handle = self._client.get_workflow_handle(
-            workflow_id, run_id=run_id, result_type=CampaignResult
+            execution.id, run_id=execution.run_id, result_type=CampaignResult
         )
         result: CampaignResult = await handle.result()
         if result.outcome is not Outcome.UNSUBSCRIBED:

@@ -88,6 +88,33 @@ async def test_tables_that_are_behind_take_over_what_the_workflow_says(office: O
     assert (await check(office)).differences == []
 
 
+async def test_events_that_were_lost_on_the_way_come_back(quick_office: Office) -> None:
+    office = quick_office
+    one, _ = await enrolled(office, task_first=True)
+    async with office.store.write() as tx:  # the row is up to date again, the timeline is not
+        await tx.execute(delete(events).where(events.c.enrollment_id == one.id))
+        await tx.execute(delete(tasks).where(tasks.c.enrollment_id == one.id))
+    [difference] = (await check(office)).differences
+    assert (difference.kind, difference.mended) == (Kind.BEHIND, True)
+    assert difference.workflow == "task at step 1; lost events: 1"
+    assert await office.timeline(one) == ["task_opened"]
+    assert await office.task(one, 1) is not None
+    assert (await check(office)).differences == []
+
+
+async def test_a_workflow_that_outlives_its_enrollment_is_told_to_end(
+    quick_office: Office,
+) -> None:
+    office = quick_office
+    one, _ = await enrolled(office, task_first=True)
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    await set_row(office, one, state="ended", outcome="removed", ended_at=long_ago)
+    [difference] = await unknown(office, one)
+    assert (difference.kind, difference.mended) == (Kind.RUNS_ON, True)
+    await Delivery(office.store, office.client, office.task_queue).drain()
+    assert (await one.handle.result()).outcome is Outcome.REMOVED
+
+
 async def test_an_end_that_was_lost_comes_back_with_its_suppression(
     office: Office, mailer: MemoryMailer
 ) -> None:

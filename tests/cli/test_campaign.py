@@ -123,6 +123,18 @@ async def test_a_campaign_is_held_released_and_ended(ada: Walk, typed: Typed) ->
     ]
 
 
+async def test_deciding_commands_print_json_too(ada: Walk, typed: Typed) -> None:
+    told = {"campaign": "intro-q4", "enrollments": 1, "not_yet_confirmed": 1}
+    for arguments, values in (
+        (("hold", "intro-q4"), told | {"until": None}),
+        (("release", "intro-q4"), told),
+        (("end", "intro-q4"), told),
+        (("archive", "intro-q4"), {"campaign": "intro-q4", "archived": True}),
+    ):
+        done = await typed("campaign", *arguments, "--json")
+        assert json.loads(done.out) == values, arguments
+
+
 async def test_what_is_wrong_is_one_clear_line(ada: Walk, typed: Typed) -> None:
     for arguments, line in (
         (("show", "nowhere"), "there is no campaign nowhere"),

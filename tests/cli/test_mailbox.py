@@ -92,6 +92,14 @@ async def test_a_mailbox_is_held_and_released(ada: Walk, typed: Typed) -> None:
     assert (done.status, done.err) == (1, f"nothing holds the mailbox of {GRACE}\n")
 
 
+async def test_deciding_commands_print_json_too(ada: Walk, typed: Typed) -> None:
+    told = {"addresses": [GRACE], "enrollments": 1, "not_yet_confirmed": 1}
+    done = await typed("mailbox", "hold", GRACE, "--json")
+    assert json.loads(done.out) == told | {"until": None}
+    done = await typed("mailbox", "release", "--all", "--json")
+    assert json.loads(done.out) == told
+
+
 async def test_what_is_wrong_is_one_clear_line(
     command_store: Store, typed: Typed, tmp_path: Path
 ) -> None:

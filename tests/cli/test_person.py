@@ -132,6 +132,20 @@ async def test_a_hold_without_a_worker_is_recorded_and_says_so(
     ]
 
 
+async def test_deciding_commands_print_json_too(ada: Walk, typed: Typed, impatient: None) -> None:
+    for arguments, values in (
+        (("hold", ADA, "--until", "2199-01-01T09:00Z"), {"until": "2199-01-01T09:00:00Z"}),
+        (("release", ADA), {}),
+        (("mend", ADA, "industry=mining"), {"changed": True}),
+        (("end", ADA), {}),
+    ):
+        done = await typed("person", *arguments, "--json")
+        told = {"enrollments": [ada.id], "not_yet_confirmed": 1}
+        assert json.loads(done.out) == told | values, arguments
+    done = await typed("person", "end", ADA, "--success")
+    assert done.out.splitlines()[0] == "intro-q4 was ending as removed already"
+
+
 async def test_what_is_wrong_is_one_clear_line(ada: Walk, typed: Typed) -> None:
     for arguments, status, line in (
         (("show", "bob@example.org"), 1, "nobody has the address bob@example.org"),
@@ -258,8 +272,13 @@ async def test_steps_are_moved_edited_and_left_out(
         "person", "edit", ADA, "--step", "1", "--subject", "- A word", "--body-file", "letter.html"
     )
     assert (done.status, done.out) == (0, "step 1 leaves with your text\n")
-    done = await typed("person", "skip", ADA, "--step", "1", "--reason", "knows it")
-    assert (done.status, done.out) == (0, "step 1 is left out\n")
+    done = await typed("person", "skip", ADA, "--step", "1", "--reason", "knows it", "--json")
+    assert json.loads(done.out) == {
+        "enrollment": one.id,
+        "campaign": "intro-q4",
+        "step": 1,
+        "shown": True,
+    }
     progress = await office.until(one, lambda p: p.step == 2)
     assert progress.outcome is None
     done = await typed("person", "skip", ADA, "--step", "1")
