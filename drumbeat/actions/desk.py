@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,8 +16,10 @@ from drumbeat.actions import asking
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.errors import ActionError
 from drumbeat.campaign.states import TaskStatus
+from drumbeat.store import users
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import enrollments, reps, tasks, texts
+from drumbeat.store.schema import users as user_rows
 from workflows.messages import Message
 
 _REP_ID = re.compile(r"\br[0-9a-f]{12}\b")
@@ -43,17 +45,19 @@ class Desk:
     connect: Callable[[], Awaitable[Client]]
     """Opens the connection to Temporal, or gives the open one: many actions need none."""
     acting: str | None = None
-    """The address of the rep who acts; None: the rep of the enrollment, or of the task."""
+    """The address of who acts, a rep or a user; None: the rep of the enrollment, or of the task."""
 
     async def who(self, tx: AsyncConnection, default: str | None) -> str | None:
-        """The id of the rep who acts.
+        """The id of who acts: a rep, or a user who is none, such as a manager.
 
         Raises:
             ActionError: Nobody has the address that was given.
         """
         if self.acting is None:
             return default
-        return str((await rep_of(tx, self.acting)).id)
+        user = await users.find(tx, self.acting)
+        # A rep's user has the rep's id.
+        return str((await rep_of(tx, self.acting)).id if user is None else user.id)
 
     async def ask(
         self, enrollment: WorkflowIdRow, update: str, message: Message, *, step: int | None = None
@@ -92,11 +96,10 @@ async def rep_of(tx: AsyncConnection, address: str) -> Row[Any]:
 
 
 async def name_of(tx: AsyncConnection, rep_id: str | None) -> str:
-    """A rep's name, for sentences; "Drumbeat" where nobody acted."""
+    """The name of a rep or a user, for sentences; "Drumbeat" where nobody acted."""
     if rep_id is None:
         return "Drumbeat"
-    found = await tx.execute(select(reps.c.name).where(reps.c.id == rep_id))
-    return str(found.scalar_one_or_none() or rep_id)
+    return (await _names(tx, {rep_id})).get(rep_id, rep_id)
 
 
 async def with_names(tx: AsyncConnection, text: str) -> str:
@@ -104,9 +107,17 @@ async def with_names(tx: AsyncConnection, text: str) -> str:
     ids = set(_REP_ID.findall(text))
     if not ids:
         return text
-    found = await tx.execute(select(reps.c.id, reps.c.name).where(reps.c.id.in_(ids)))
-    names = {row.id: row.name for row in found}
+    names = await _names(tx, ids)
     return _REP_ID.sub(lambda match: names.get(match[0], match[0]), text)
+
+
+async def _names(tx: AsyncConnection, ids: Collection[str]) -> dict[str, str]:
+    """Id -> name, of those whom the tables know as reps or as users."""
+    names: dict[str, str] = {}
+    for table in (user_rows, reps):
+        found = await tx.execute(select(table.c.id, table.c.name).where(table.c.id.in_(ids)))
+        names |= {row.id: row.name for row in found}
+    return names
 
 
 async def keep_text(

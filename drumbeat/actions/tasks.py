@@ -21,7 +21,7 @@ from drumbeat.campaign.calendar import Plan, local_date
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.record import What
 from drumbeat.campaign.states import TaskStatus
-from drumbeat.store import audit, campaigns
+from drumbeat.store import audit, campaigns, reps
 from drumbeat.store import tasks as queue_of
 from drumbeat.store.schema import tasks
 from workflows import messages
@@ -139,7 +139,8 @@ async def add(
     """Add a rep's own task for a person: it belongs to no step and moves no campaign.
 
     Args:
-        desk: Whose task it is to be; default, the rep who wrote to the person last.
+        desk: Whose task it is to be; where nobody acts, or no rep, the rep who wrote to the
+            person last.
         person: The person's address.
         subject: What is to be done.
         kind: One of `own_tasks.KINDS`.
@@ -157,15 +158,15 @@ async def add(
     async with desk.store.write() as tx:
         now = await desk.store.now(tx)
         known = await person_of(tx, person)
-        if desk.acting is not None:
-            rep = await rep_of(tx, desk.acting)
-        else:
+        who = await desk.who(tx, None)
+        rep = None if who is None else await reps.find(tx, who)
+        if rep is None:
             rep = await own_tasks.usual_rep(tx, known.id)
         task_id = await own_tasks.insert_own(
             tx,
             person_id=known.id,
             rep_id=rep.id,
-            who=rep.id,
+            who=who or rep.id,
             kind=kind,
             subject=subject,
             due=due or local_date(now, ZoneInfo(rep.timezone or "UTC")),

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.states import TaskStatus
-from drumbeat.store.schema import enrollments, people, reps, tasks, texts
+from drumbeat.store.schema import enrollments, people, reps, tasks, texts, users
 
 REPLY = "reply"
 """The kind of the task "answer the reply": it belongs to no step and comes first."""
@@ -47,14 +47,15 @@ def shown() -> Select[Any]:
             enrollments.c.version,
             enrollments.c.plan,
             enrollments.c.rep_id.label("sender_id"),
-            _closer.c.email.label("closer"),
-            _closer.c.name.label("closer_name"),
+            func.coalesce(_closer.c.email, users.c.email).label("closer"),
+            func.coalesce(_closer.c.name, users.c.name).label("closer_name"),
             texts.c.text,
         )
         .join(people, people.c.id == tasks.c.person_id)
         .join(reps, reps.c.id == tasks.c.rep_id)
         .outerjoin(enrollments, enrollments.c.id == tasks.c.enrollment_id)
         .outerjoin(_closer, _closer.c.id == tasks.c.closed_by)
+        .outerjoin(users, users.c.id == tasks.c.closed_by)
         .outerjoin(texts, texts.c.id == tasks.c.text_id)
     )
 

@@ -7,7 +7,9 @@ from sqlalchemy import select
 from drumbeat.actions import tasks
 from drumbeat.actions.desk import keep_text, moment, name_of, rep_of, with_names
 from drumbeat.actions.errors import ActionError
+from drumbeat.store import users
 from drumbeat.store.schema import texts
+from drumbeat.store.users import Role
 from tests.actions.desks import ALAN, CALL, GRACE, campaign, desk_of, task_id
 from tests.office import Office
 from workflows import messages
@@ -59,6 +61,26 @@ async def test_who_acts_is_the_rep_that_is_named_else_the_default(quick_office: 
         grace = (await rep_of(tx, GRACE)).id
         assert await desk_of(quick_office, GRACE).who(tx, "r1") == grace
         assert await desk_of(quick_office, None).who(tx, "r1") == "r1"
+
+
+async def test_a_manager_who_is_no_rep_acts_under_their_own_name(quick_office: Office) -> None:
+    enrolled = await quick_office.enroll(campaign(CALL))
+    await quick_office.until_task(enrolled, 1)
+    async with quick_office.store.write() as tx:
+        await users.add(
+            tx,
+            user_id="r00000000beef",
+            email="mary@example.com",
+            name="Mary Keller",
+            role=Role.MANAGER,
+            now=AT,
+        )
+    done = await tasks.skip(desk_of(quick_office, "Mary@example.com"), task_id(enrolled, 1))
+    assert (done.task.closer, done.task.closer_name) == ("mary@example.com", "Mary Keller")
+    with pytest.raises(ActionError, match="skipped by Mary Keller, "):
+        await tasks.skip(quick_office.desk, task_id(enrolled, 1))
+    added = await tasks.add(desk_of(quick_office, "mary@example.com"), "ada@example.org", "Write")
+    assert added.task.rep == GRACE
 
 
 async def test_a_text_is_kept_trimmed_and_a_blank_one_only_where_asked(
