@@ -1,4 +1,7 @@
-"""CPU time of other processes, as Linux keeps it in /proc: what a figure is bound by."""
+"""CPU time of other processes, as Linux keeps it in /proc: what a figure is bound by.
+
+Elsewhere nothing is known of it, and the figures go without.
+"""
 
 import os
 from pathlib import Path
@@ -27,9 +30,9 @@ def seconds_of_session(leader: int) -> float:
 
 
 def _processes() -> list[tuple[int, list[str]]]:
-    """Each process's id and the fields behind its name: state, parent, group, session, …"""
-    found = []
-    for folder in Path("/proc").iterdir():
+    """Each process's id, and what its line holds behind the name: state, parent, group, session."""
+    found: list[tuple[int, list[str]]] = []
+    for folder in Path("/proc").glob("*"):
         if not folder.name.isdigit():
             continue
         try:

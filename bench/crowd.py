@@ -37,6 +37,8 @@ SLOWEST_START = 25
 SPARE = timedelta(seconds=10)
 """Between the last start and the moment at which all are due: the first tasks are over by then."""
 PATIENCE = timedelta(minutes=4)
+COMPLETED = f"TaskQueue = '{FLOOR_QUEUE}' AND ExecutionStatus = 'Completed'"
+"""The floor's workflows, for the server's list."""
 LOOK_EVERY = 0.5
 """Seconds between two looks whether all is done."""
 
@@ -114,7 +116,7 @@ async def run_floor(stage: Stage, number: int) -> Run:
             before = stage.cpu()
             await _until(lambda: _completed(stage.client), number, "completions")
             cpu = _taken(before, stage.cpu())
-    executions = stage.client.list_workflows(f"WorkflowType = '{floor.WORKFLOW_TYPE}'")
+    executions = stage.client.list_workflows(COMPLETED)
     ended = [one.close_time async for one in executions if one.close_time is not None]
     return Run(number, seconds, _lateness(due_at, ended), cpu)
 
@@ -238,8 +240,7 @@ async def _until(count: Callable[[], Awaitable[int]], number: int, what: str) ->
 
 
 async def _completed(client: Client) -> int:
-    query = f"WorkflowType = '{floor.WORKFLOW_TYPE}' AND ExecutionStatus = 'Completed'"
-    return (await client.count_workflows(query)).count
+    return (await client.count_workflows(COMPLETED)).count
 
 
 async def _sent(store: Store) -> int:

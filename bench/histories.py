@@ -3,7 +3,7 @@
 from temporalio.client import WorkflowHistory
 
 from bench.report import Figure
-from bench.walks import cost_of_a_step
+from bench.walks import Cost, cost_of_a_step
 
 NAME = "history"
 MOST_EVENTS = 12
@@ -12,20 +12,15 @@ MOST_ACTIONS = 3
 MOST_ACTIONS_A_TASK = 6
 
 
-def figures(
-    emails: WorkflowHistory, tasks: WorkflowHistory, bare: WorkflowHistory
-) -> list[Figure]:
+def figures(emails: WorkflowHistory, tasks: WorkflowHistory, bare: WorkflowHistory) -> list[Figure]:
     """The figures of an automatic email step and of a task, from histories of whole walks."""
     email, task, floor = (cost_of_a_step(walk.events) for walk in (emails, tasks, bare))
-    costs = f"{floor.events:.0f} events, {floor.size / 1000:.1f} KB, {floor.actions:.0f} Actions"
     return [
         Figure(
             name=NAME,
             title="history of an automatic email step",
-            measured=(
-                f"{email.events:.0f} events, {email.size / 1000:.1f} KB, {email.actions:.0f} Actions"
-            ),
-            floor=costs,
+            measured=_text(email),
+            floor=_text(floor),
             aim=f"{MOST_EVENTS} events, {MOST_BYTES / 1000:.0f} KB, {MOST_ACTIONS} Actions",
             reached=(
                 email.events <= MOST_EVENTS
@@ -41,10 +36,8 @@ def figures(
         Figure(
             name=NAME,
             title="history of a task, completed by an update",
-            measured=(
-                f"{task.events:.0f} events, {task.size / 1000:.1f} KB, {task.actions:.0f} Actions"
-            ),
-            floor=costs,
+            measured=_text(task),
+            floor=_text(floor),
             aim=f"{MOST_ACTIONS_A_TASK} Actions",
             reached=task.actions <= MOST_ACTIONS_A_TASK,
             bound=(
@@ -54,3 +47,7 @@ def figures(
             numbers={"events": task.events, "bytes": task.size, "actions": task.actions},
         ),
     ]
+
+
+def _text(cost: Cost) -> str:
+    return f"{cost.events:.0f} events, {cost.size / 1000:.1f} KB, {cost.actions:.0f} Actions"

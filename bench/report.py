@@ -54,14 +54,17 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def table(figures: Sequence[Figure]) -> Table:
     """The figures as a table for the terminal."""
     shown = Table(title="Drumbeat against the floor", show_lines=True)
-    for heading in ("figure", "measured", "floor", "aim", "", "what bounds it"):
-        shown.add_column(heading, no_wrap=heading == "")
+    for heading in ("figure", "measured", "floor", "aim", ""):
+        shown.add_column(heading, no_wrap=heading == "", ratio=None if heading == "" else 1)
     for figure in figures:
         mark = {True: "ok", False: "missed", None: ""}[figure.reached]
-        shown.add_row(
-            figure.title, figure.measured, figure.floor, figure.aim, mark, figure.bound
-        )
+        shown.add_row(figure.title, figure.measured, figure.floor, figure.aim, mark)
     return shown
+
+
+def bounds(figures: Sequence[Figure]) -> list[str]:
+    """What bounds each figure, a line each."""
+    return [f"{figure.title}: {figure.bound}" for figure in figures]
 
 
 def as_json(figures: Sequence[Figure], *, people: int, seconds: float, at: datetime) -> str:
@@ -91,8 +94,12 @@ def write_json(path: Path, content: str) -> None:
 
 
 def show(figures: Sequence[Figure]) -> None:
-    """Print the table."""
-    Console().print(table(figures))
+    """Print the table, and what bounds each figure."""
+    console = Console()
+    console.print(table(figures))
+    console.print("What bounds them", style="bold")
+    for line in bounds(figures):
+        console.print(f"- {line}", highlight=False)
 
 
 @contextmanager

@@ -162,7 +162,8 @@ async def running(
     process = Running(part, logs, say)
     before = cpu.children()
     await process.start()
-    processes[part.name] = (cpu.children() - before).pop()
+    if new := cpu.children() - before:
+        processes[part.name] = new.pop()
     try:
         try:
             await asyncio.wait_for(process.ready(), START_TIMEOUT.total_seconds())
@@ -170,7 +171,7 @@ async def running(
             raise BenchFailed(f"{part.name} did not start:\n{_end_of(process.log)}") from None
         yield
     finally:
-        del processes[part.name]
+        processes.pop(part.name, None)
         await process.stop()
 
 

@@ -6,7 +6,7 @@ cut where a worker gets them, after the tenth timer has fired and the workflow t
 
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from temporalio.api.enums.v1 import EventType
@@ -88,8 +88,3 @@ async def _cpu(replayer: Replayer, history: WorkflowHistory, times: int) -> floa
 async def _copies(history: WorkflowHistory, times: int) -> AsyncIterator[WorkflowHistory]:
     for number in range(times):
         yield replace(history, workflow_id=f"{history.workflow_id}/{number}")
-
-
-def shares(values: Sequence[float]) -> float:
-    """How far the slowest of some measurements lies above the quickest, as a share of it."""
-    return max(values) / min(values) - 1

@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 
 from activities.outcomes import Opened, OpenResult, OpenTask, SendEmail, SendResult, Sent
 from bench import floor
-from bench.stage import FLOOR_QUEUE, BenchFailed
+from bench.stage import BenchFailed
 from drumbeat.campaign.calendar import Plan, PlannedStep
 from drumbeat.campaign.model import Send
 from drumbeat.campaign.record import Record
@@ -29,7 +29,7 @@ from workflows.campaign import CampaignWorkflow
 
 STEPS = 11
 """Ten whole ones, from one step's timer to the next one's, and the last."""
-QUEUE = "walks"
+QUEUE, BARE_QUEUE = "walks", "bare-walks"
 ENROLLMENT = "0123456789abcdef"
 REP = "r0123456789ab"
 MOST_QUESTIONS = 500
@@ -135,11 +135,11 @@ async def bare(client: Client) -> WorkflowHistory:
     """The history of the floor's workflow, with as many rounds as the campaigns have steps."""
     skipper = TimeSkipper(client)
     async with Worker(
-        client, task_queue=FLOOR_QUEUE, workflows=[floor.Floor], activities=[floor.nothing]
+        client, task_queue=BARE_QUEUE, workflows=[floor.Floor], activities=[floor.nothing]
     ):
         due_at = datetime.now(UTC) + timedelta(hours=1)
         handle = await skipper.client.start_workflow(
-            floor.WORKFLOW_TYPE, args=[due_at, STEPS], id="walk/bare", task_queue=FLOOR_QUEUE
+            floor.WORKFLOW_TYPE, args=[due_at, STEPS], id="walk/bare", task_queue=BARE_QUEUE
         )
         await handle.result()
         return await handle.fetch_history()
