@@ -7,15 +7,18 @@ import pytest
 
 from drumbeat.actions import campaigns
 from drumbeat.actions.campaigns import CampaignShown
+from drumbeat.actions.delivery import Delivery
 from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.telling import unconfirmed
 from drumbeat.campaign.record import What
-from drumbeat.campaign.states import Outcome
+from drumbeat.campaign.states import Outcome, State
 from drumbeat.mail.outcomes import Phase
 from drumbeat.mail.rendering import Renderer
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit
 from tests.actions.tables_only import desk_without_temporal
 from tests.activities.world import MONDAY, Clock, Walk, World, bump, call, campaign, email, local
+from tests.office import Office
 
 INTRO = campaign(email(), call(), bump())
 BLOCKED = campaign(email("<p>{{ industry }}</p>"), call())
@@ -210,3 +213,17 @@ async def test_a_campaign_is_archived_and_brought_back(world: World) -> None:
     await campaigns.archive(desk, "intro-q4", undo=True)
     assert (await shown(world)).archived_at is None
     assert [row.action for row in await world.rows(audit)] == ["archive", "unarchive"]
+
+
+async def test_what_is_tried_again_goes_on_by_the_workflow(quick_office: Office) -> None:
+    office = quick_office
+    what = campaign(email("<p>{{ industry }}</p>", send="choose"), call())
+    one = await office.enroll(what, send_at="now")
+    await office.until(one, lambda p: p.state is State.BLOCKED)
+    await office.mend(one, industry="mining")
+    told = await campaigns.retry(office.desk, "intro-q4")
+    await Delivery(office.store, office.client, office.task_queue).drain()
+    assert await unconfirmed(office.store, told) == 0
+    await office.until(one, lambda p: p.step == 2)
+    message = await office.message(one, 1)
+    assert message is not None and message.state == "sent"

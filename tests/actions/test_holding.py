@@ -10,6 +10,7 @@ from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.telling import Told, not_ended, unconfirmed
 from drumbeat.campaign.states import HoldKind, Outcome
 from drumbeat.mail.rendering import Renderer
+from drumbeat.store import mailboxes as mailboxes_table
 from drumbeat.store import outbox as outbox_table
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, enrollments, holds, mailboxes, outbox, texts
@@ -116,8 +117,6 @@ async def test_releasing_a_mailbox_forgets_its_troubles(world: World, ada: Walk)
     desk = desk_without_temporal(world.store)
     await holding.hold(desk, HoldKind.MAILBOX, world.rep_id)
     async with world.store.write() as tx:
-        from drumbeat.store import mailboxes as mailboxes_table
-
         await mailboxes_table.troubled(tx, world.rep_id, ada.person_id, "550 go away")
     await holding.release(desk, [(HoldKind.MAILBOX, world.rep_id)])
     [row] = await world.rows(mailboxes)

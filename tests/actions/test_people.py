@@ -7,9 +7,11 @@ from sqlalchemy import insert, update
 from drumbeat.actions import mending, people, steering
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.delivery import Delivery
+from drumbeat.actions.desk import keep_text
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.states import HoldKind, Outcome, State, WhyCode
 from drumbeat.mail.rendering import Renderer
+from drumbeat.store import suppressions
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, campaigns, drafts, enrollments, messages
 from drumbeat.store.schema import people as people_rows
@@ -77,8 +79,6 @@ async def test_a_person_is_shown_with_state_reason_and_next_time(world: World, a
 
 async def test_a_reason_that_was_kept_is_shown_in_its_words(world: World, ada: Walk) -> None:
     async with world.store.write() as tx:
-        from drumbeat.actions.desk import keep_text
-
         text_id = await keep_text(tx, "knows it", world.rep_id, MONDAY)
     ada.state.note(MONDAY, "step_skipped", step=1, text=text_id)  # type: ignore[arg-type]
     await ada.record()
@@ -108,8 +108,6 @@ async def test_running_enrollments_are_shown_before_ended_ones(world: World, ada
 
 
 async def test_a_suppressed_person_is_shown_as_such(world: World, ada: Walk) -> None:
-    from drumbeat.store import suppressions
-
     async with world.store.write() as tx:
         await suppressions.add(
             tx,
