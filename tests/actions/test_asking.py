@@ -1,6 +1,7 @@
 """How a workflow is asked, against a workflow that answers in every way there is."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -109,6 +110,20 @@ async def test_an_update_that_takes_long_is_recorded_and_not_yet_shown(
 ) -> None:
     answer = await ask(temporal_client, handle.id, "slow", Message(), wait=timedelta(seconds=2))
     assert answer is Answer.NOT_YET_SHOWN
+
+
+async def test_what_is_given_up_leaves_no_error_that_python_prints(
+    handle: Handle, temporal_client: Client
+) -> None:
+    unseen: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unseen.append(context))
+    try:
+        await ask(temporal_client, handle.id, "slow", Message(), wait=timedelta(seconds=2))
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert unseen == []
 
 
 async def test_an_unknown_update_is_refused_in_one_line(
