@@ -53,13 +53,19 @@ async def measure(names: Collection[str], people: int) -> list[Figure]:
 async def _of_walks(client: Client, names: Collection[str]) -> list[Figure]:
     figures: list[Figure] = []
     with phase(_say, f"walks of {walks.STEPS} steps in virtual time"):
-        emails, bare = await walks.emails(client), await walks.bare(client)
+        emails, floors = await walks.emails(client), await walks.floors(client)
         if histories.NAME in names:
-            figures += histories.figures(emails, await walks.tasks(client), bare)
+            figures += histories.figures(emails, await walks.tasks(client), floors)
     if waking.NAME in names:
         with phase(_say, f"waking cold workflows at step {waking.STEP}"):
-            figures.append(await waking.measure(emails, bare))
+            figures.append(await waking.measure(emails, await walks.bare(client), floors))
     return figures
+
+
+def _keep_bytecode() -> None:
+    """Let Python keep what it compiles: else every run of a workflow compiles its file anew."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _say(line: str) -> None:
@@ -82,6 +88,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _run(options: argparse.Namespace) -> int:
+    _keep_bytecode()
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,9 +12,11 @@ MOST_ACTIONS = 3
 MOST_ACTIONS_A_TASK = 6
 
 
-def figures(emails: WorkflowHistory, tasks: WorkflowHistory, bare: WorkflowHistory) -> list[Figure]:
+def figures(
+    emails: WorkflowHistory, tasks: WorkflowHistory, floors: WorkflowHistory
+) -> list[Figure]:
     """The figures of an automatic email step and of a task, from histories of whole walks."""
-    email, task, floor = (cost_of_a_step(walk.events) for walk in (emails, tasks, bare))
+    email, task, floor = (cost_of_a_step(walk.events) for walk in (emails, tasks, floors))
     return [
         Figure(
             name=NAME,

@@ -4,9 +4,10 @@ The workflow is Drumbeat's own; its activities answer at once what the real ones
 goes well. What they are asked and what they answer has the real size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from temporalio import activity
@@ -18,6 +19,7 @@ from temporalio.worker import Worker
 
 from activities.outcomes import Opened, OpenResult, OpenTask, SendEmail, SendResult, Sent
 from bench import floor
+from bench.bare import Bare
 from bench.stage import BenchFailed
 from drumbeat.campaign.calendar import Plan, PlannedStep
 from drumbeat.campaign.model import Send
@@ -26,10 +28,11 @@ from drumbeat.campaign.states import State
 from drumbeat.temporal.interceptor import RecordingInterceptor
 from workflows import messages
 from workflows.campaign import CampaignWorkflow
+from workflows.enrollment import Enrollment
 
 STEPS = 11
 """Ten whole ones, from one step's timer to the next one's, and the last."""
-QUEUE, BARE_QUEUE = "walks", "bare-walks"
+QUEUE = "walks"
 ENROLLMENT = "0123456789abcdef"
 REP = "r0123456789ab"
 MOST_QUESTIONS = 500
@@ -90,19 +93,8 @@ def cost_of_a_step(events: Sequence[HistoryEvent]) -> Cost:
 
 async def emails(client: Client) -> WorkflowHistory:
     """The history of a campaign of automatic emails, one a day."""
-    steps = tuple(
-        PlannedStep(
-            number=number,
-            day=number,
-            kind="email",
-            send=Send.FIXED,
-            send_time=time(9, 30),
-            label="intro",
-        )
-        for number in range(1, STEPS + 1)
-    )
     async with _worker(client):
-        handle = await _start(client, "emails", steps)
+        handle = await _start(client, "emails", _emails())
         await handle.result()
         return await handle.fetch_history()
 
@@ -131,15 +123,35 @@ async def tasks(client: Client) -> WorkflowHistory:
         return await handle.fetch_history()
 
 
-async def bare(client: Client) -> WorkflowHistory:
+async def floors(client: Client) -> WorkflowHistory:
     """The history of the floor's workflow, with as many rounds as the campaigns have steps."""
-    skipper = TimeSkipper(client)
-    async with Worker(
-        client, task_queue=BARE_QUEUE, workflows=[floor.Floor], activities=[floor.nothing]
-    ):
-        due_at = datetime.now(UTC) + timedelta(hours=1)
-        handle = await skipper.client.start_workflow(
-            floor.WORKFLOW_TYPE, args=[due_at, STEPS], id="walk/bare", task_queue=BARE_QUEUE
+    due_at = datetime.now(UTC) + timedelta(hours=1)
+    return await _walk_bare(client, floor.Floor, "floor", [due_at, STEPS])
+
+
+async def bare(client: Client) -> WorkflowHistory:
+    """The history of the campaign's own timers and activities, asked for by a bare workflow."""
+    kickoff = datetime.now(UTC)
+    enrollment = Enrollment.begin(_input(_emails(), kickoff))
+    enrollment.reach(enrollment.plan.step(1), kickoff)
+    send = SendEmail(
+        record=enrollment.record(),
+        step=1,
+        due_at=enrollment.due.at,
+        due_on=enrollment.due.on,
+        seq=enrollment.reserve(),
+    )
+    return await _walk_bare(client, Bare, "bare", [send, STEPS])
+
+
+async def _walk_bare(
+    client: Client, workflow: type[floor.Floor | Bare], name: str, arguments: list[object]
+) -> WorkflowHistory:
+    queue = f"walk-{name}"
+    activities: list[Callable[..., Any]] = [floor.nothing, _send_email]
+    async with Worker(client, task_queue=queue, workflows=[workflow], activities=activities):
+        handle = await TimeSkipper(client).client.start_workflow(
+            workflow.__name__, args=arguments, id=f"walk/{name}", task_queue=queue
         )
         await handle.result()
         return await handle.fetch_history()
@@ -148,15 +160,32 @@ async def bare(client: Client) -> WorkflowHistory:
 async def _start(
     client: Client, name: str, steps: tuple[PlannedStep, ...]
 ) -> WorkflowHandle[CampaignWorkflow, messages.CampaignResult]:
-    kickoff = datetime.now(UTC).replace(second=0, microsecond=0)
-    start = messages.CampaignInput(
+    start = _input(steps, datetime.now(UTC).replace(second=0, microsecond=0))
+    return await TimeSkipper(client).client.start_workflow(
+        CampaignWorkflow.run, start, id=f"walk/{name}", task_queue=QUEUE
+    )
+
+
+def _emails() -> tuple[PlannedStep, ...]:
+    return tuple(
+        PlannedStep(
+            number=number,
+            day=number,
+            kind="email",
+            send=Send.FIXED,
+            send_time=time(9, 30),
+            label="intro",
+        )
+        for number in range(1, STEPS + 1)
+    )
+
+
+def _input(steps: tuple[PlannedStep, ...], kickoff: datetime) -> messages.CampaignInput:
+    return messages.CampaignInput(
         enrollment_id=ENROLLMENT,
         campaign="bench",
         rep_id=REP,
         plan=Plan(steps=steps, zone=ZoneInfo("America/New_York"), kickoff=kickoff),
-    )
-    return await TimeSkipper(client).client.start_workflow(
-        CampaignWorkflow.run, start, id=f"walk/{name}", task_queue=QUEUE
     )
 
 
