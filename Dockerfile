@@ -12,6 +12,8 @@ COPY starter.py worker.py ./
 COPY activities activities
 COPY drumbeat drumbeat
 COPY workflows workflows
+# Else each run of a workflow would compile its file anew, as this user may not keep the result.
+RUN python -m compileall -q .
 
 ENV DRUMBEAT_HOME=/var/lib/drumbeat
 USER drumbeat
