@@ -7,7 +7,7 @@ the mail server is spoken to decides what a later attempt may do.
 import asyncio
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -139,12 +139,12 @@ class Emails:
             tx, case.enrollment.id, send.step, send.draft_id, now, blobs=case.blobs
         )
         row = fresh.enrollment
-        known = await self._known_already(tx, send, fresh, now)
-        if known is not None:
-            return known
         if row.seq > send.seq:
             # The workflow has gone on since: nobody waits for this attempt any more.
             return places.ask_again(now, send, fresh)
+        known = await self._known_already(tx, send, fresh, now)
+        if known is not None:
+            return known
         against = await guard(tx, row, fresh.person.email, send.released, now)
         if against is not None:
             await ledger.give_back(tx, fresh.message)
@@ -237,10 +237,11 @@ class Emails:
                 )
             if is_current:
                 return await self._not_accepted(tx, send, attempt, delivery, now)
-            fresh = await self._letters.read(tx, case.enrollment.id, send.step, send.draft_id, now)
-            known = await self._known_already(tx, send, fresh, now)
-            # Another attempt is under way, and will say what came of it.
-            return known or places.ask_again(now, send, fresh)
+            known = None
+            if message.state != MessageState.SENDING:
+                known = await self._known_already(tx, send, replace(case, message=message), now)
+            # Else another attempt is under way, and will say what came of it.
+            return known or places.ask_again(now, send, case)
 
     async def _accepted(
         self,

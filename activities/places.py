@@ -3,20 +3,22 @@
 Every function works in the caller's write transaction, in which the email's row is locked.
 """
 
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.letters import Case
 from activities.outcomes import SendEmail, WaitUntil
+from activities.seeking import first_emails, seek
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Due
 from drumbeat.campaign.states import Why, WhyCode
 from drumbeat.mail import limits
 from drumbeat.mail.limits import FirstEmails
 from drumbeat.store import ledger
+from drumbeat.store.places import counted
 
 SOON = timedelta(seconds=5)
 
@@ -38,6 +40,7 @@ async def waits(
         is_day = calendar.is_sending_day(case.plan, calendar.local_date(now, case.plan.zone))
         is_window = is_day and calendar.may_leave(case.plan, now) == due.at
         code = WhyCode.WINDOW if is_window else WhyCode.TIME
+        await ledger.give_back(tx, case.message)
         return WaitUntil(at=due.at, on=due.on, why=Why(code=code, until=due.at))
     if not _is_limited(case):
         return None
@@ -45,11 +48,17 @@ async def waits(
     place = await ledger.own_place(tx, case.message)
     if place is not None and place <= now <= place + limits.VALID_FOR:
         return None
-    known = await _known(tx, case, now, only_handed_over=send.by_rep)
-    at = limits.place(now, leave=leave, **known)
+    await _give_back(tx, case, now)
+    mailbox = case.rep.mailbox
+    first = await _first_emails(tx, case, now, only_handed_over=send.by_rep)
     if send.by_rep:
         # A rep's own send is planned around nobody: it counts what was sent, and waits for it.
+        sent = await _handed_over(tx, case, now)
+        at = limits.place(now, leave=leave, marks=sent, limits=mailbox.limits, first=first)
         due = Due(at, max(due.on, calendar.local_date(at, case.plan.zone)))
+    else:
+        planned = limits.with_spare(mailbox.limits)
+        at = await seek(tx, case.message.mailbox, now, planned, leave=leave, first=first)
     await ledger.take_place(tx, case.message, at)
     if at <= now:
         return None
@@ -68,11 +77,22 @@ async def still_fits(tx: AsyncConnection, send: SendEmail, case: Case, now: date
         return True
     await ledger.lock_mailbox(tx, case.message.mailbox)
     place = await ledger.own_place(tx, case.message)
-    is_valid = place is not None and now <= place + limits.VALID_FOR
-    known = await _known(tx, case, now, only_handed_over=is_valid or send.by_rep)
-    if is_valid:
-        known["limits"] = case.rep.mailbox.limits
-    return limits.place(now, leave=lambda at: at, **known) <= now
+    mailbox = case.rep.mailbox
+    counts_all = not send.by_rep and (place is None or now > place + limits.VALID_FOR)
+    if counts_all:
+        await _give_back(tx, case, now)
+    first = await _first_emails(tx, case, now, only_handed_over=not counts_all)
+
+    def leave(at: datetime) -> datetime:
+        return at
+
+    if counts_all:
+        planned = limits.with_spare(mailbox.limits)
+        at = await seek(tx, case.message.mailbox, now, planned, leave=leave, first=first)
+    else:
+        sent = await _handed_over(tx, case, now)
+        at = limits.place(now, leave=leave, marks=sent, limits=mailbox.limits, first=first)
+    return at <= now
 
 
 def later(at: datetime, send: SendEmail, case: Case) -> Due:
@@ -94,25 +114,27 @@ def _is_limited(case: Case) -> bool:
     return bool(mailbox.limits) or mailbox.first_emails_per_day is not None
 
 
-async def _known(
+async def _give_back(tx: AsyncConnection, case: Case, now: datetime) -> None:
+    """Free the email's own place, and those that others have missed."""
+    await ledger.give_back(tx, case.message)
+    await ledger.give_missed_back(tx, case.message.mailbox, now - limits.VALID_FOR)
+
+
+async def _handed_over(tx: AsyncConnection, case: Case, now: datetime) -> Sequence[datetime]:
+    """The recorded sends that the mailbox's limits still count."""
+    spans = [limit.span for limit in case.rep.mailbox.limits]
+    if not spans:
+        return ()
+    return await counted(tx, case.message.mailbox, now - max(spans), only_handed_over=True)
+
+
+async def _first_emails(
     tx: AsyncConnection, case: Case, now: datetime, *, only_handed_over: bool
-) -> dict[str, Any]:
-    """What `limits.place` needs to know of the mailbox."""
-    mailbox = case.rep.mailbox
-    counts_first = mailbox.first_emails_per_day is not None and case.message.first
-    spans = [limit.span + limits.SPARE for limit in mailbox.limits]
-    if counts_first or not spans:
-        spans.append(timedelta(days=2))  # a date, wherever the owner is
-    since = now - max(spans)
-    taken = await ledger.marks_since(tx, case.message, since, only_handed_over=only_handed_over)
-    first = None
-    if mailbox.first_emails_per_day is not None and case.message.first:
-        zone = ZoneInfo(case.rep.timezone or "UTC")
-        used: dict[date, int] = {}
-        for mark in taken:
-            if mark.first:
-                on = calendar.local_date(mark.at, zone)
-                used[on] = used.get(on, 0) + 1
-        first = FirstEmails(mailbox.first_emails_per_day, zone, used)
-    planned = mailbox.limits if only_handed_over else limits.with_spare(mailbox.limits)
-    return {"marks": [mark.at for mark in taken], "limits": planned, "first": first}
+) -> FirstEmails | None:
+    per_day = case.rep.mailbox.first_emails_per_day
+    if per_day is None or not case.message.first:
+        return None
+    zone = ZoneInfo(case.rep.timezone or "UTC")
+    return await first_emails(
+        tx, case.message.mailbox, now, per_day, zone, only_handed_over=only_handed_over
+    )

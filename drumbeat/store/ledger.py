@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Delete, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.states import MessageState, Why
 from drumbeat.campaign.threads import message_id
 from drumbeat.store.engine import insert_new
+from drumbeat.store.places import freed
 from drumbeat.store.schema import enrollments, marks, messages, reps
 
 Message = Row[Any]
@@ -143,9 +144,7 @@ async def change(
     )
 
 
-async def hand_over(
-    tx: AsyncConnection, row: Message, attempt: int, now: datetime, *, drop_place: bool = True
-) -> bool:
+async def hand_over(tx: AsyncConnection, row: Message, attempt: int, now: datetime) -> bool:
     """Set the mark "handing over", directly before DATA.
 
     Returns:
@@ -164,8 +163,8 @@ async def hand_over(
     )
     if marked.rowcount != 1:
         return False
-    if drop_place:
-        await give_back(tx, row)
+    # A mark at this instant counts for all that its place did, from now on: nothing is freed.
+    await give_back(tx, row, now)
     await tx.execute(insert(marks).values(_mark(row, now, attempt, handed_over=True)))
     return True
 
@@ -176,14 +175,44 @@ async def take_place(tx: AsyncConnection, row: Message, at: datetime) -> None:
     await tx.execute(insert(marks).values(_mark(row, at, row.attempt, handed_over=False)))
 
 
-async def give_back(tx: AsyncConnection, row: Message) -> None:
-    """Free the place that an email has not used."""
-    await tx.execute(
-        delete(marks).where(
-            marks.c.enrollment_id == row.enrollment_id,
-            marks.c.step == row.step,
-            marks.c.handed_over.is_(False),
-        )
+async def give_back(tx: AsyncConnection, row: Message, but_until: datetime | None = None) -> None:
+    """Free the place that an email has not used.
+
+    Args:
+        tx: A write transaction.
+        row: The email.
+        but_until: A mark takes over what the place counted for, unless that was later than this.
+    """
+    gone = delete(marks).where(
+        marks.c.enrollment_id == row.enrollment_id,
+        marks.c.step == row.step,
+        marks.c.handed_over.is_(False),
+    )
+    await _free(tx, gone, but_until)
+
+
+async def give_all_back(tx: AsyncConnection, enrollment_id: str, step: int | None) -> None:
+    """Free the places that an enrollment's emails have not used, or those of one of its steps."""
+    gone = delete(marks).where(
+        marks.c.enrollment_id == enrollment_id, marks.c.handed_over.is_(False)
+    )
+    if step is not None:
+        gone = gone.where(marks.c.step == step)
+    await _free(tx, gone, None)
+
+
+async def give_missed_back(tx: AsyncConnection, mailbox: str, before: datetime) -> None:
+    """Free the places before an instant (UTC): nobody has used them, and nobody may any more."""
+    gone = delete(marks).where(
+        marks.c.mailbox == mailbox, marks.c.handed_over.is_(False), marks.c.at < before
+    )
+    await _free(tx, gone, None)
+
+
+async def _free(tx: AsyncConnection, gone: Delete, but_until: datetime | None) -> None:
+    places = await tx.execute(gone.returning(marks.c.mailbox, marks.c.at))
+    await freed(
+        tx, [(row.mailbox, row.at) for row in places if but_until is None or row.at > but_until]
     )
 
 
@@ -197,23 +226,6 @@ async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:
         )
     )
     return found.scalars().first()
-
-
-async def marks_since(
-    tx: AsyncConnection, row: Message, since: datetime, *, only_handed_over: bool = False
-) -> Sequence[Row[Any, Any]]:
-    """What counts against the mailbox's limits since an instant (UTC), ascending: at, first.
-
-    An email's own place does not count against itself.
-    """
-    wanted = select(marks.c.at, marks.c.first).where(
-        marks.c.mailbox == row.mailbox, marks.c.at > since
-    )
-    own = (marks.c.enrollment_id == row.enrollment_id) & (marks.c.step == row.step)
-    wanted = wanted.where(~own | marks.c.handed_over)
-    if only_handed_over:
-        wanted = wanted.where(marks.c.handed_over)
-    return (await tx.execute(wanted.order_by(marks.c.at))).all()
 
 
 @dataclass(frozen=True, slots=True)

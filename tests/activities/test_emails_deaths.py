@@ -170,6 +170,23 @@ async def test_an_attempt_that_another_has_superseded_stops_before_data(world: W
     assert await walk.happened() == ["sent"]
 
 
+async def test_a_superseded_attempt_raises_no_doubt_about_the_one_under_way(world: World) -> None:
+    walk = await ada(world)
+    slow, slower = Slow(before_mark=True), Slow(before_mark=False)
+    send = walk.asking()
+    first = asyncio.create_task(walk.run(send, slow))
+    await slow.reached.wait()
+    second = asyncio.create_task(walk.run(send, slower))
+    await slower.reached.wait()
+    slow.go_on.set()
+    assert isinstance(await first, WaitUntil)
+    assert await walk.state_of(1) == MessageState.SENDING
+    slower.go_on.set()
+    assert await second == Sent(at=DUE)
+    assert await walk.happened() == ["sent"]
+    assert await world.outbox() == []
+
+
 async def test_of_two_attempts_at_once_one_hands_over(world: World) -> None:
     walk = await ada(world)
     send = walk.asking()
@@ -277,13 +294,13 @@ async def test_a_cancelled_attempt_hands_nothing_over_twice(world: World) -> Non
 
 
 async def test_an_attempt_left_over_from_an_earlier_step_changes_nothing(world: World) -> None:
-    walk = await ada(world)
+    walk = (await world.enroll(campaign(email(), email(), call()))).due()
     await walk.send()
     left_over = walk.last
     assert left_over is not None
     await walk.due().send()
     before = await walk.row()
-    assert await walk.run(left_over) == Sent(at=DUE)
+    assert isinstance(await walk.run(left_over), WaitUntil)
     assert await walk.row() == before
     assert len(world.memory.received) == 2
 

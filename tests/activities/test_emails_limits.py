@@ -111,6 +111,31 @@ async def test_a_place_that_is_given_back_goes_to_the_next_who_asks(world: World
     assert outcome.at == DUE + timedelta(seconds=50)
 
 
+async def test_a_place_that_nobody_used_keeps_nobody_waiting(world: World) -> None:
+    await world.staff(mailbox(daily=2))
+    first, missing, asks = await people(world, 3)
+    await first.send()
+    # It has its place at once, and is gone before it says anything to the server.
+    with pytest.raises(RuntimeError):
+        await missing.run(missing.asking(), Gone())
+    assert len(await places(world)) == 1
+    world.clock.advance(timedelta(seconds=6))
+    assert isinstance(await asks.send(), Sent)
+
+
+async def test_a_place_that_the_window_takes_away_is_given_back(world: World) -> None:
+    await world.staff(mailbox(batch=Limit(1, timedelta(seconds=45))))
+    window = Window(start=time(8), end=time(18))
+    first, second = await people(world, 2, sending_window=window)
+    world.clock.now = local("2026-11-23T18:00")
+    await first.send()
+    assert isinstance(await second.send(), WaitUntil)
+    assert await places(world) == [local("2026-11-23T18:00:50")]
+    world.clock.now = local("2026-11-23T18:01:30")
+    assert isinstance(await second.send(), WaitUntil)
+    assert await places(world) == []
+
+
 async def test_no_span_ever_holds_more_marks_than_the_limit(world: World) -> None:
     limits = {"batch": Limit(3, timedelta(seconds=45)), "daily": 10}
     await world.staff(mailbox(**limits))
@@ -241,6 +266,13 @@ async def test_a_reps_send_waits_for_no_window_and_no_day(world: World) -> None:
     await walk.open_task()
     world.clock.now = local("2026-11-28T23:00")
     assert isinstance(await walk.send(by_rep=True), Sent)
+
+
+class Gone(MemoryMailer):
+    """Is gone before it has said anything."""
+
+    async def deliver(self, *_: object) -> Delivery:
+        raise RuntimeError
 
 
 class Slow(MemoryMailer):
