@@ -90,6 +90,19 @@ async def ask(
     return Answer.DONE
 
 
+async def signal(client: Client, workflow_id: str, name: str, message: Message) -> None:
+    """Tell a workflow by a signal, which needs no worker: Temporal keeps it.
+
+    Raises:
+        NotRunning: The workflow is over or unknown.
+        ActionError: Temporal does not answer.
+    """
+    try:
+        await client.get_workflow_handle(workflow_id).signal(name, message)
+    except RPCError as error:
+        raise _translated(error) from error
+
+
 async def _in_time(task: asyncio.Task[Any], until: float, *, accepted: bool) -> Any:
     """The task's result, if it comes in time.
 

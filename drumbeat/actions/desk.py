@@ -60,7 +60,13 @@ class Desk:
         return str((await rep_of(tx, self.acting)).id if user is None else user.id)
 
     async def ask(
-        self, enrollment: WorkflowIdRow, update: str, message: Message, *, step: int | None = None
+        self,
+        enrollment: WorkflowIdRow,
+        update: str,
+        message: Message,
+        *,
+        step: int | None = None,
+        is_signal_too: bool = False,
     ) -> Answer:
         """Ask an enrollment's workflow; a refusal names people, not ids.
 
@@ -69,6 +75,8 @@ class Desk:
             update: The update's name.
             message: What it says.
             step: The step whose task it is about: who was faster is told of it.
+            is_signal_too: There is a signal of the same name and meaning, which Temporal keeps
+                where no worker is there to take the update.
 
         Raises:
             ActionError: It cannot be carried out; the text says why.
@@ -76,6 +84,11 @@ class Desk:
         client = await self.connect()
         try:
             return await asking.ask(client, enrollment.workflow_id, update, message)
+        except asking.NobodyAnswered:
+            if not is_signal_too:
+                raise
+            await asking.signal(client, enrollment.workflow_id, update, message)
+            return Answer.NOT_YET_SHOWN
         except (asking.Refused, asking.NotRunning) as refused:
             async with self.store.read() as tx:
                 await _tell_how_it_ended(tx, enrollment.id, step)

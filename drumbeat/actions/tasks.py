@@ -211,6 +211,7 @@ async def complete(
             outcome=outcome,
             note_id=note_id,
         ),
+        is_signal_too=True,
     )
     text = f"task {task_id} is completed"
     if hand.task.kind == "email" and hand.task.step is not None:
@@ -407,8 +408,15 @@ async def take(desk: Desk, tx: AsyncConnection, task_id: str) -> Hand:
     return Hand(task, str(who), await desk.store.now(tx))
 
 
-async def tell(desk: Desk, hand: Hand, update: str, message: messages.Message) -> Answer:
-    """Ask the workflow of a step's task; what has no step was changed already.
+async def tell(
+    desk: Desk,
+    hand: Hand,
+    update: str,
+    message: messages.Message,
+    *,
+    is_signal_too: bool = False,
+) -> Answer:
+    """Ask the workflow of a step's task, see `Desk.ask`; what has no step was changed already.
 
     Raises:
         ActionError: The workflow refuses, or does not answer.
@@ -417,7 +425,7 @@ async def tell(desk: Desk, hand: Hand, update: str, message: messages.Message) -
     if task.step is None:
         return Answer.DONE
     walk = _Walk(task.enrollment_id, task.workflow_id)
-    return await desk.ask(walk, update, message, step=task.step)
+    return await desk.ask(walk, update, message, step=task.step, is_signal_too=is_signal_too)
 
 
 async def note_audit(desk: Desk, hand: Hand, action: str, why: str | None) -> None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
-from drumbeat.actions import own_tasks, tasks
+from drumbeat.actions import asking, own_tasks, tasks
 from drumbeat.actions.asking import Answer
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.model import Priority, TaskStep
@@ -68,6 +68,25 @@ async def test_who_comes_later_is_told_by_whom_and_when_in_the_reps_zone(office:
     await tasks.complete(desk_of(office, ALAN), task_id(enrolled, 1))
     with pytest.raises(ActionError, match=r"is over: completed by Alan Turing, .* America/New_Y"):
         await tasks.skip(office.desk, task_id(enrolled, 1))
+
+
+async def test_where_no_worker_answers_a_completion_is_kept_and_carried_out_later(
+    quick_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled = await at_a_call(quick_office)
+
+    async def nobody(*_: object) -> Answer:
+        raise asking.NobodyAnswered("no worker took it in time")
+
+    monkeypatch.setattr(asking, "ask", nobody)
+    done = await tasks.complete(desk_of(quick_office, ALAN), task_id(enrolled, 1))
+    assert done.answer is Answer.NOT_YET_SHOWN
+    await quick_office.until_task(enrolled, 2)
+    assert (await tasks.find(quick_office.desk, done.task.id)).closer == ALAN
+    with pytest.raises(asking.NobodyAnswered):
+        await tasks.skip(quick_office.desk, task_id(enrolled, 2))
+    await enrolled.handle.signal("end", {})
+    await enrolled.handle.result()
 
 
 async def test_an_outcome_is_one_of_the_campaigns_as_it_writes_it(quick_office: Office) -> None:
