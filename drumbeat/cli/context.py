@@ -28,6 +28,18 @@ PATIENCE = timedelta(seconds=5)
 """How long a command waits for a Temporal server that does not answer."""
 
 
+def reps_file(settings: Settings) -> Path:
+    """The file that is set; beside the database of `up --example` the example's own.
+
+    `up` hands that to its parts, but not to a command that is typed beside it.
+    """
+    is_said = "reps" in settings.model_fields_set or settings.reps.exists()
+    is_beside_up = not settings.database_url and (settings.home / "drumbeat.db").exists()
+    if not is_said and is_beside_up and EXAMPLE_REPS.exists():
+        return EXAMPLE_REPS
+    return settings.reps
+
+
 class Context:
     """Opens what a command asks for, and closes it when the command is over."""
 
@@ -87,7 +99,7 @@ class Context:
             StoreError: As `store`.
         """
         if self._reps is None:
-            reading = read_reps(self._reps_file(), local_smtp=self._local_smtp())
+            reading = read_reps(reps_file(self.settings), local_smtp=self._local_smtp())
             if reading.faults:
                 raise CommandRefused(*map(str, reading.faults))
             store = await self.store()
@@ -120,17 +132,6 @@ class Context:
             StoreError: As `store`.
         """
         return Desk(await self.store(), self.client, acting)
-
-    def _reps_file(self) -> Path:
-        """The file that is set; beside the database of `up --example` the example's own.
-
-        `up` hands that to its parts, but not to a command that is typed beside it.
-        """
-        settings = self.settings
-        is_said = "reps" in settings.model_fields_set or settings.reps.exists()
-        if is_said or settings.database_url or not EXAMPLE_REPS.exists():
-            return settings.reps
-        return EXAMPLE_REPS
 
     def _local_smtp(self) -> str | None:
         """Where mailboxes without a server of their own send: `up`'s, beside its database."""

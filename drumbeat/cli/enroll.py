@@ -17,7 +17,7 @@ from drumbeat.actions.launching import Choices, Launch
 from drumbeat.campaign.people import read_people
 from drumbeat.campaign.planning import parse_zone
 from drumbeat.campaign.reading import read_campaign
-from drumbeat.cli.context import Context
+from drumbeat.cli.context import Context, reps_file
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import complain, print_json, progress, say
 from drumbeat.cli.parameters import As, Json, SendAt, Start, StepTimes, example, step_times
@@ -118,7 +118,7 @@ def _reps_without_database(settings: Settings) -> Reps:
     """The reps of the file, for a run that changes nothing, not even their copy in the tables."""
     is_beside_up = not settings.database_url
     local = settings.local_smtp or (f"smtp://127.0.0.1:{settings.smtp_port}" * is_beside_up)
-    reading = read_reps(settings.reps, local_smtp=local or None)
+    reading = read_reps(reps_file(settings), local_smtp=local or None)
     if reading.faults:
         raise CommandRefused(*map(str, reading.faults))
     return Reps(reading.reps, key=b"")  # ids that are never written
@@ -138,7 +138,7 @@ def _rep(reps: Reps, address: str, settings: Settings) -> Rep:
         named = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         raise CommandRefused(
             f"no rep has the address {' '.join(address.split())}:"
-            f" {settings.reps} names {named or 'nobody'}"
+            f" {reps_file(settings)} names {named or 'nobody'}"
         )
     return found
 

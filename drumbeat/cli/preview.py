@@ -14,6 +14,7 @@ from drumbeat.campaign.people import BadAddress, PersonRow, normalise_address, r
 from drumbeat.campaign.planning import enrollment_zone, make_plan, parse_moment, parse_zone
 from drumbeat.campaign.preview import PreviewStep, preview
 from drumbeat.cli.campaign_files import usable_campaign
+from drumbeat.cli.context import reps_file
 from drumbeat.cli.errors import CommandRefused
 from drumbeat.cli.output import print_json, print_table, say
 from drumbeat.cli.parameters import (
@@ -169,8 +170,9 @@ def _rep(settings: Settings, address: str | None) -> Rep | None:
     """The rep who writes; None: any, and there is no file of reps."""
     if address is None and not settings.reps.exists():
         return None
+    file = settings.reps if address is None else reps_file(settings)
     # Mailboxes are not used here: those that have no server may have any.
-    reading = read_reps(settings.reps, local_smtp=f"smtp://127.0.0.1:{settings.smtp_port}")
+    reading = read_reps(file, local_smtp=f"smtp://127.0.0.1:{settings.smtp_port}")
     if reading.faults:
         raise CommandRefused(*map(str, reading.faults))
     if address is None:
@@ -179,7 +181,7 @@ def _rep(settings: Settings, address: str | None) -> Rep | None:
         if rep.email == address.strip().lower():
             return rep
     known = ", ".join(rep.email for rep in reading.reps)
-    raise CommandRefused(f"{settings.reps}: there is no rep {address}: known are {known}")
+    raise CommandRefused(f"{file}: there is no rep {address}: known are {known}")
 
 
 def _print_steps(campaign: Campaign, walked: Sequence[PreviewStep]) -> None:

@@ -271,6 +271,15 @@ async def test_a_dry_run_needs_neither_database_nor_temporal(
     assert "no" not in names()
 
 
+async def test_a_dry_run_finds_the_reps_that_enrolling_finds(
+    enroll: Enroll, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("reps.yaml").unlink()
+    monkeypatch.delenv("DRUMBEAT_DATABASE_URL")
+    monkeypatch.setenv("DRUMBEAT_HOME", str(tmp_path))  # where the store is, as under `up`
+    assert (await enroll("--dry-run", "--json")).json["enrolled"] == 2
+
+
 async def test_faults_of_both_files_are_named_at_once_and_nobody_is_enrolled(
     enroll: Enroll, store: Store
 ) -> None:

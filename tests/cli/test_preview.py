@@ -191,6 +191,17 @@ def test_letters_are_rendered_with_the_quoted_follow_up(
     assert [letter["missing"] for letter in shown] == [[], [], [], []]
 
 
+def test_beside_the_database_of_up_a_named_rep_may_be_the_examples(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = ("example.yaml", "--send-at", "now", "--rep", "grace@example.com")
+    monkeypatch.setenv("DRUMBEAT_HOME", str(tmp_path / "home"))
+    assert refused(capsys, *asked).startswith("reps.yaml:1:1: ")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "drumbeat.db").touch()
+    assert len(run(capsys, *asked)["steps"]) == 7
+
+
 def test_letters_are_the_named_reps_or_a_stand_ins(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n[my_signature]\n" in letters(capsys)[0]["text"]
     Path("reps.yaml").write_text(REPS)
