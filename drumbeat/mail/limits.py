@@ -20,6 +20,7 @@ __all__ = [
     "Limit",
     "earliest",
     "earliest_on_free_day",
+    "end_of_full",
     "place",
     "with_spare",
 ]
@@ -83,6 +84,21 @@ def _earliest(at: datetime, marks: Sequence[datetime], limit: Limit) -> datetime
                 break
         else:
             return at
+
+
+def end_of_full(at: datetime, near: Sequence[datetime], limit: Limit) -> datetime:
+    """`at` (UTC) where one more mark keeps the limit; else an instant until which none does.
+
+    Args:
+        at: The instant in question.
+        near: The marks that are less than the span away from it, ascending.
+        limit: What is to be kept.
+    """
+    count = limit.count
+    for first in range(len(near) - count, -1, -1):
+        if near[first + count - 1] - near[first] < limit.span:
+            return max(at, near[first] + limit.span)
+    return at
 
 
 def _bisect(

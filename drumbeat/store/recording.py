@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.record import Entry, Record, Shown, What
 from drumbeat.campaign.states import HoldKind, MessageState, State, TaskStatus, Why, WhyCode
 from drumbeat.store import events, holds, ledger, outbox, suppressions
-from drumbeat.store.schema import enrollments, marks, messages, people, tasks, texts
+from drumbeat.store.schema import enrollments, messages, people, tasks, texts
 from drumbeat.store.schema import events as event_rows
 
 _OPEN = (TaskStatus.OPEN, TaskStatus.SCHEDULED)
@@ -189,7 +189,7 @@ async def _skipped(tx: AsyncConnection, row: Enrollment, entry: Entry, now: date
         await ledger.schedule(tx, row, step, None, now)
     values = {"state": MessageState.CANCELLED, "why": Why(code=code).model_dump(mode="json")}
     await _change_message(tx, row, entry, now, values)
-    await _give_places_back(tx, row, entry.step)
+    await ledger.give_all_back(tx, row.id, entry.step)
 
 
 async def _snoozed(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
@@ -242,7 +242,7 @@ async def _edited(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datet
 async def _moved(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
     values = {"due_at": datetime.fromisoformat(entry.detail["at"])}
     await _change_message(tx, row, entry, now, values)
-    await _give_places_back(tx, row, entry.step)
+    await ledger.give_all_back(tx, row.id, entry.step)
 
 
 async def _goes_on(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
@@ -339,17 +339,10 @@ async def _ended(tx: AsyncConnection, row: Enrollment, entry: Entry, now: dateti
         .where(messages.c.enrollment_id == row.id, messages.c.state.in_(_WAITING))
         .values(state=MessageState.CANCELLED, why=why, updated_at=now)
     )
-    await _give_places_back(tx, row, None)
+    await ledger.give_all_back(tx, row.id, None)
     await tx.execute(
         update(enrollments).where(enrollments.c.id == row.id).values(ended_at=entry.at)
     )
-
-
-async def _give_places_back(tx: AsyncConnection, row: Enrollment, step: int | None) -> None:
-    gone = delete(marks).where(marks.c.enrollment_id == row.id, marks.c.handed_over.is_(False))
-    if step is not None:
-        gone = gone.where(marks.c.step == step)
-    await tx.execute(gone)
 
 
 _Effect = Callable[[AsyncConnection, Enrollment, Entry, datetime], Awaitable[None]]

@@ -214,8 +214,25 @@ marks = Table(
     Column("attempt", Integer, nullable=False),
     Index("ix_marks_mailbox_at", "mailbox", "at"),
     Index("ix_marks_enrollment_id_step", "enrollment_id", "step"),
+    Index(
+        "ix_marks_places",
+        "mailbox",
+        "at",
+        sqlite_where=text("handed_over IS 0"),
+        postgresql_where=text("handed_over IS false"),
+    ),
 )
 """What counts against a mailbox's limits: every handing over, and every place taken."""
+
+full_spans = Table(
+    "full_spans",
+    metadata,
+    Column("mailbox", ForeignKey("reps.id"), primary_key=True),
+    Column("planned", Text, nullable=False),  # the limits by which it was found
+    Column("reach", Integer, nullable=False),  # seconds: the longest of their spans
+    Column("spans", Json, nullable=False),  # [[from, until], …]
+)
+"""Where a mailbox has no place left: whoever asks need not walk along all marks again."""
 
 tasks = Table(
     "tasks",

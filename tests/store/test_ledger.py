@@ -7,7 +7,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.states import MessageState, Why, WhyCode
-from drumbeat.store import ledger
+from drumbeat.store import ledger, places
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import marks
 from tests.store.building import NOW, REP, enrollment, rep
@@ -125,31 +125,32 @@ async def test_an_email_has_one_place_which_its_mark_replaces(store: Store) -> N
         assert len(await all_marks(tx)) == 1
 
 
-async def test_what_counts_is_every_handing_over_and_the_places_of_others(store: Store) -> None:
+async def test_what_counts_is_every_mark_of_the_mailbox(store: Store) -> None:
     async with store.write() as tx:
         await rep(tx)
         await rep(tx, "r2")
         one, other = await sending(tx), await sending(tx, enrollment_id="e2")
         await ledger.take_place(tx, other, NOW + 10 * SECOND)
-        await ledger.take_place(tx, one, NOW + 20 * SECOND)
-        counted = await ledger.marks_since(tx, one, NOW - SECOND, NOW)
-        assert [mark.at for mark in counted] == [NOW + 10 * SECOND]
         await ledger.hand_over(tx, one, 1, NOW)
-        await ledger.take_place(tx, one, NOW + 30 * SECOND)
-        counted = await ledger.marks_since(tx, one, NOW - SECOND, NOW)
-        assert [mark.at for mark in counted] == [NOW, NOW + 10 * SECOND]
-        recorded = await ledger.marks_since(tx, one, NOW - SECOND)
-        assert [mark.at for mark in recorded] == [NOW]
-        assert await ledger.marks_since(tx, one, NOW + 60 * SECOND, NOW) == []
+        counted = await places.counted(tx, REP, NOW - SECOND)
+        assert list(counted) == [NOW, NOW + 10 * SECOND]
+        recorded = await places.counted(tx, REP, NOW - SECOND, only_handed_over=True)
+        assert recorded[:] == [NOW]
+        assert list(await places.counted(tx, REP, NOW)) == [NOW + 10 * SECOND]
+        assert list(await places.counted(tx, "r2", NOW - SECOND)) == []
 
 
-async def test_a_place_that_was_missed_counts_no_more(store: Store) -> None:
+async def test_a_place_that_was_missed_is_given_back_by_whoever_asks_next(store: Store) -> None:
     async with store.write() as tx:
         await rep(tx)
         one, other = await sending(tx), await sending(tx, enrollment_id="e2")
+        await ledger.hand_over(tx, one, 1, NOW)
         await ledger.take_place(tx, other, NOW)
-        assert len(await ledger.marks_since(tx, one, NOW - SECOND, NOW)) == 1
-        assert await ledger.marks_since(tx, one, NOW - SECOND, NOW + SECOND) == []
+        await ledger.give_missed_back(tx, REP, NOW)
+        assert await ledger.own_place(tx, other) == NOW
+        await ledger.give_missed_back(tx, REP, NOW + SECOND)
+        assert await ledger.own_place(tx, other) is None
+        assert len(await all_marks(tx)) == 1
 
 
 async def test_old_marks_are_forgotten(store: Store) -> None:
