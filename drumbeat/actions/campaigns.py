@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.actions import ending, holding
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.people import who_acted
 from drumbeat.actions.telling import Told
 from drumbeat.campaign.model import Campaign
 from drumbeat.campaign.planning import LaunchError, parse_moment
@@ -75,7 +76,7 @@ class HoldShown:
     until: datetime | None
     reason: str | None
     who: str | None
-    """The rep's name."""
+    """The name of who set it; None: Drumbeat, or whoever runs the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,14 +280,16 @@ async def _totals(tx: AsyncConnection, slug: str | None) -> dict[str, dict[str |
 async def _holds(tx: AsyncConnection, now: datetime) -> dict[str, list[HoldShown]]:
     """Slug -> the holds that are set on the campaign."""
     wanted = (
-        select(hold_rows, reps.c.name)
-        .outerjoin(reps, reps.c.id == hold_rows.c.who)
+        select(hold_rows)
         .where(holds.is_set(now), hold_rows.c.kind == HoldKind.CAMPAIGN)
         .order_by(hold_rows.c.set_at)
     )
+    rows = (await tx.execute(wanted)).all()
+    known = await who_acted(tx, (row.who for row in rows))
     found: dict[str, list[HoldShown]] = {}
-    for row in await tx.execute(wanted):
-        one = HoldShown(row.set_at, row.until, row.reason, row.name or row.who)
+    for row in rows:
+        who = known[row.who].name if row.who in known else row.who
+        one = HoldShown(row.set_at, row.until, row.reason, who)
         found.setdefault(row.target, []).append(one)
     return found
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.actions import holding
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.people import who_acted
 from drumbeat.actions.telling import Told
 from drumbeat.campaign.calendar import local_date, resolve
 from drumbeat.campaign.planning import LaunchError, parse_moment
@@ -20,7 +21,7 @@ from drumbeat.mail.sending import Mailer, Proof
 from drumbeat.reps import Limit, Rep, Reps
 from drumbeat.store import holds
 from drumbeat.store import mailboxes as table
-from drumbeat.store.schema import marks, reps
+from drumbeat.store.schema import marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class HoldShown:
     until: datetime | None
     reason: str | None
     who: str | None
-    """The rep's name; None: Drumbeat."""
+    """The name of who set it; None: Drumbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +241,8 @@ async def _holds(tx: AsyncConnection, rep_id: str, now: datetime) -> list[HoldSh
         *await holds.of_target(tx, HoldKind.MAILBOX, rep_id, now),
         *await holds.of_target(tx, HoldKind.REP, rep_id, now),
     ]
-    wanted = select(reps.c.id, reps.c.name).where(reps.c.id.in_([hold.who for hold in found]))
-    names = {row.id: row.name for row in await tx.execute(wanted)}
+    known = await who_acted(tx, (hold.who for hold in found))
+    names = {who: rep.name for who, rep in known.items()}
     return [
         HoldShown(hold.set_at, hold.until, hold.reason, names.get(hold.who, hold.who))
         for hold in found

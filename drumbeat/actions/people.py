@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.desk import moment
@@ -16,7 +16,7 @@ from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.planning import LaunchError, parse_moment
 from drumbeat.campaign.states import HoldKind, TaskStatus, Why
 from drumbeat.store import holds, suppressions
-from drumbeat.store.schema import enrollments, events, messages, people, reps, tasks, texts
+from drumbeat.store.schema import enrollments, events, messages, people, reps, tasks, texts, users
 
 _TEXT_IDS = ("text", "subject", "notes")
 """Details of an event that are ids of texts."""
@@ -25,7 +25,7 @@ _OPEN = (TaskStatus.OPEN, TaskStatus.SCHEDULED)
 
 @dataclass(frozen=True, slots=True)
 class Rep:
-    """A rep as pages and lists name one."""
+    """A rep, or a user who is none, as pages and lists name one."""
 
     id: str
     email: str
@@ -248,7 +248,7 @@ async def rep_named(tx: AsyncConnection, rep_id: str) -> Rep:
     Raises:
         NotFound: They do not.
     """
-    found = await _reps(tx, [rep_id])
+    found = await who_acted(tx, [rep_id])
     if rep_id not in found:
         raise NotFound(f"the tables know no rep {rep_id}")
     return found[rep_id]
@@ -311,7 +311,7 @@ async def _enrollments(
     held = {row.id: await holds.active(tx, row, now) for row in rows if row.ended_at is None}
     who = {row.who for row in happened} | {row.detail.get("rep") for row in happened}
     who |= {row.rep_id for row in rows} | {hold.who for each in held.values() for hold in each}
-    known = await _reps(tx, who)
+    known = await who_acted(tx, who)
     words = await _texts(tx, happened)
     return [
         EnrollmentShown(
@@ -346,11 +346,16 @@ async def _enrollments(
     ]
 
 
-async def _reps(tx: AsyncConnection, ids: Iterable[str | None]) -> dict[str, Rep]:
-    wanted = select(reps).where(reps.c.id.in_([each for each in ids if each is not None]))
-    return {
-        row.id: Rep(row.id, row.email, row.name, row.timezone) for row in await tx.execute(wanted)
-    }
+async def who_acted(tx: AsyncConnection, ids: Iterable[str | None]) -> dict[str, Rep]:
+    """Id -> who it is, of those whom the tables know as reps or as users."""
+    known = {each for each in ids if each is not None}
+    found: dict[str, Rep] = {}
+    of_users = select(users.c.id, users.c.email, users.c.name, null().label("timezone"))
+    of_reps = select(reps.c.id, reps.c.email, reps.c.name, reps.c.timezone)
+    for wanted in (of_users.where(users.c.id.in_(known)), of_reps.where(reps.c.id.in_(known))):
+        for row in await tx.execute(wanted):
+            found[row.id] = Rep(row.id, row.email, row.name, row.timezone)
+    return found
 
 
 async def _texts(tx: AsyncConnection, happened: Sequence[Row[Any]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from drumbeat.actions.desk import keep_text
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.states import HoldKind, Outcome, State, WhyCode
 from drumbeat.mail.rendering import Renderer
-from drumbeat.store import suppressions
+from drumbeat.store import suppressions, users
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, campaigns, drafts, enrollments, messages
 from drumbeat.store.schema import people as people_rows
@@ -94,6 +94,24 @@ async def test_a_hold_is_shown_with_who_and_why_before_the_workflow_knows(
     [one] = (await shown(world)).enrollments
     [hold] = one.holds
     assert (hold.kind, hold.reason, hold.who) == (HoldKind.PERSON, "on leave", one.rep)
+
+
+async def test_a_manager_who_is_no_rep_is_shown_by_name(world: World, ada: Walk) -> None:
+    async with world.store.write() as tx:
+        await users.add(
+            tx,
+            user_id="r0000000000aa",
+            email="mary@example.com",
+            name="Mary Jackson",
+            role=users.Role.MANAGER,
+            now=MONDAY,
+        )
+    desk = desk_without_temporal(world.store, "mary@example.com")
+    await steering.hold(desk, ADA)
+    [one] = (await shown(world)).enrollments
+    [hold] = one.holds
+    assert isinstance(hold.who, people.Rep)
+    assert (hold.who.email, hold.who.name) == ("mary@example.com", "Mary Jackson")
 
 
 async def test_running_enrollments_are_shown_before_ended_ones(world: World, ada: Walk) -> None:
