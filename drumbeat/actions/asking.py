@@ -119,8 +119,6 @@ async def _in_time(task: asyncio.Task[Any], until: float, *, accepted: bool) -> 
     if not done:
         task.cancel()
         await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # retrieved: asyncio would print it otherwise
         # The SDK's own error is asked for, or Python would print it as one that nobody has seen.
         if not task.cancelled() and task.exception() is None:
             return task.result()
