@@ -50,7 +50,7 @@ class Kind(StrEnum):
     MISSING = "missing"
     """Temporal does not know the workflow, though it was started."""
     TAKEN = "taken"
-    """The workflow of that id is of an enrollment that the tables do not know."""
+    """A workflow of that id runs for a later enrollment, which the tables do not know."""
     CLOSED = "closed"
     """The workflow is over; in the tables it runs."""
     BEHIND = "behind"
@@ -182,14 +182,9 @@ class _Check:
         if whose != row.id:
             async with self._store.read() as tx:
                 is_earlier = isinstance(whose, str) and await enrollments_table.find(tx, whose)
-            if is_earlier:
+            if is_earlier or row.started_at is None:
                 return await self._not_there(row, is_last=is_last)
-            return _difference(
-                row,
-                Kind.TAKEN,
-                f"of enrollment {whose}" if whose else "of nobody",
-                "see the workflow without a row: where it is over, `enroll --again` starts anew",
-            )
+            return await self._taken(row, whose, is_last=is_last)
         if described.status is not WorkflowExecutionStatus.RUNNING:
             return await self._closed(row, described.status, is_last=is_last)
         progress = await self._ask(row)
@@ -230,6 +225,21 @@ class _Check:
             await rebuilding.order_start(tx, row.id, await self._store.now(tx))
         return difference
 
+    async def _taken(self, row: Row[Any], whose: object, *, is_last: bool) -> Difference | None:
+        """A later enrollment, unknown to the tables, has the workflow id: this one is over."""
+        query = f'WorkflowType = "{WORKFLOW_TYPE}" AND WorkflowId = "{row.workflow_id}"'
+        async for execution in self._client.list_workflows(query):
+            if await execution.memo_value(MEMO, None) == row.id:
+                return await self._closed(
+                    row, execution.status, run_id=execution.run_id, is_last=is_last
+                )
+        text = "ended as removed in the tables: how it ended is forgotten"
+        difference = _difference(row, Kind.TAKEN, f"of enrollment {whose}", text)
+        if not is_last:
+            return difference
+        await rebuilding.close(self._store, row.id, Outcome.REMOVED)
+        return replace(difference, mended=True)
+
     async def _started_by_now(self, differences: list[Difference]) -> list[Difference]:
         """Wait until what was to be started is."""
         keys = {
@@ -253,7 +263,12 @@ class _Check:
         return checked
 
     async def _closed(
-        self, row: Row[Any], status: WorkflowExecutionStatus | None, *, is_last: bool
+        self,
+        row: Row[Any],
+        status: WorkflowExecutionStatus | None,
+        *,
+        is_last: bool,
+        run_id: str | None = None,
     ) -> Difference | None:
         name = status.name.lower() if status is not None else "closed"
         if not is_last:
@@ -263,19 +278,21 @@ class _Check:
             await rebuilding.close(self._store, row.id, Outcome.REMOVED)
             text = "ended as removed in the tables"
             return replace(_difference(row, Kind.CLOSED, name, text), mended=True)
-        handle = self._client.get_workflow_handle(row.workflow_id, result_type=CampaignResult)
+        handle = self._client.get_workflow_handle(
+            row.workflow_id, run_id=run_id, result_type=CampaignResult
+        )
         result: CampaignResult = await handle.result()
         text = f"ended as {result.outcome.replace('_', ' ')} in the tables"
         difference = _difference(row, Kind.CLOSED, f"over: {result.outcome}", text)
-        progress = await self._ask(row)
+        progress = await self._ask(row, run_id)
         if isinstance(progress, Progress):
             # Also what happened on the way: suppressions above all.
             return await self._mend(row, progress, difference)
         await rebuilding.close(self._store, row.id, result.outcome)
         return replace(difference, mended=True)
 
-    async def _ask(self, row: Row[Any]) -> Progress | Difference:
-        handle = self._client.get_workflow_handle(row.workflow_id)
+    async def _ask(self, row: Row[Any], run_id: str | None = None) -> Progress | Difference:
+        handle = self._client.get_workflow_handle(row.workflow_id, run_id=run_id)
         try:
             progress: Progress = await handle.query(
                 "progress", result_type=Progress, rpc_timeout=QUERY_TIMEOUT

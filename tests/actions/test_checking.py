@@ -24,6 +24,7 @@ from drumbeat.store.schema import (
 from tests.activities.world import call, campaign, email
 from tests.mail.memory import MemoryMailer
 from tests.office import Enrolled, Office
+from tests.workflows import plans
 from workflows.campaign import CampaignWorkflow
 from workflows.messages import CompleteTask, SkipTask
 
@@ -166,6 +167,35 @@ async def test_what_was_sent_and_the_open_task_come_back(
     done = CompleteTask(task_id=f"{one.id}-2")
     await one.handle.execute_update("complete_task", done)
     assert (await one.handle.result()).outcome is Outcome.COMPLETED
+
+
+async def test_an_enrollment_whose_workflow_id_serves_a_later_one_is_over(
+    quick_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = quick_office
+    one, _ = await enrolled(office, task_first=True)
+    await one.handle.signal("end", {"success": True})
+    await one.handle.result()
+    await office.client.start_workflow(  # --again, of which a backup from before knows nothing
+        CampaignWorkflow.run,
+        plans.start(plans.email(1, 1), kickoff=datetime.now(UTC), enrollment_id="later"),
+        id=one.handle.id,
+        task_queue=office.task_queue,
+        memo={"enrollment": "later"},
+    )
+    query = f'WorkflowId = "{one.handle.id}"'
+    while len([run async for run in office.client.list_workflows(query)]) < 2:
+        pass  # the list of workflows lags a little
+    for kind, outcome in ((Kind.CLOSED, "success"), (Kind.TAKEN, "removed")):
+        async with office.store.write() as tx:
+            await tx.execute(delete(events).where(events.c.enrollment_id == one.id))
+        await set_row(office, one, state="task", outcome=None, ended_at=None, seq=0)
+        [difference] = (await check(office)).differences
+        row = await office.row(one)
+        assert (difference.kind, difference.mended) == (kind, True)
+        assert (row.state, row.outcome) == ("ended", outcome)
+        monkeypatch.setattr(checking, "WORKFLOW_TYPE", "Forgotten")
+    await office.client.get_workflow_handle(one.handle.id).terminate()
 
 
 async def test_a_workflow_that_was_stopped_by_hand_ends_its_enrollment(office: Office) -> None:
