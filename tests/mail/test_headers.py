@@ -154,3 +154,19 @@ def test_an_address_that_is_none_is_refused(bad: str) -> None:
     with pytest.raises(BadHeader, match="email address") as raised:
         address("Ada", bad)
     assert "ada" not in str(raised.value)
+
+
+def test_what_all_emails_have_alike_is_parsed_once_and_never_changes() -> None:
+    def email(text: str) -> bytes:
+        message = EmailMessage(POLICY)
+        message.set_content(text, cte="quoted-printable")
+        message.add_alternative(f"<p>{text}</p>", subtype="html", cte="quoted-printable")
+        message.set_boundary("=_0")
+        return message.as_bytes()
+
+    first = email("one")
+    assert POLICY.header_factory("MIME-Version", "1.0") is POLICY.header_factory(
+        "MIME-Version", "1.0"
+    )
+    email("two")
+    assert email("one") == first
