@@ -87,8 +87,18 @@ class Run:
     """Until all were started."""
     late: tuple[float, ...]
     """Seconds from the common moment until each was done, ascending."""
+    start_cpu: Mapping[str, float]
+    """CPU seconds, by process, until all were started."""
     cpu: Mapping[str, float]
-    """CPU seconds from the common moment until the last was done, by process."""
+    """CPU seconds, by process, from the common moment until the last was done."""
+
+    def cpu_each(self) -> dict[str, float]:
+        """CPU milliseconds that one took to be done, by process, the largest share first."""
+        return _each(self.cpu, self.number)
+
+    def start_cpu_each(self) -> dict[str, float]:
+        """CPU milliseconds that one took to be started, by process, the largest share first."""
+        return _each(self.start_cpu, self.number)
 
     @property
     def starts_per_second(self) -> float:
@@ -110,7 +120,9 @@ async def run_floor(stage: Stage, number: int) -> Run:
     async with stage.floor_worker():
         due_at = _common_moment(number)
         with phase(stage.say, f"floor: {number} starts, {AT_ONCE} at once"):
+            before = stage.cpu()
             seconds = await _start_bare(stage.client, number, due_at)
+            start_cpu = _taken(before, stage.cpu())
         await _until_due(due_at, stage.say)
         with phase(stage.say, f"floor: {number} timers and empty activities"):
             before = stage.cpu()
@@ -118,7 +130,7 @@ async def run_floor(stage: Stage, number: int) -> Run:
             cpu = _taken(before, stage.cpu())
     executions = stage.client.list_workflows(COMPLETED)
     ended = [one.close_time async for one in executions if one.close_time is not None]
-    return Run(number, seconds, _lateness(due_at, ended), cpu)
+    return Run(number, seconds, _lateness(due_at, ended), start_cpu, cpu)
 
 
 async def run_campaign(stage: Stage, number: int) -> Run:
@@ -139,7 +151,9 @@ async def run_campaign(stage: Stage, number: int) -> Run:
         async with stage.mail_server() as maildir, stage.worker():
             due_at = _common_moment(number)
             with phase(stage.say, f"Drumbeat: {number} enrollments, {AT_ONCE} starts at once"):
+                before = stage.cpu()
                 seconds = await _enroll(stage, store, campaign, people, due_at, number)
+                start_cpu = _taken(before, stage.cpu())
             await _until_due(due_at, stage.say)
             with phase(stage.say, f"Drumbeat: {number} emails by SMTP"):
                 before = stage.cpu()
@@ -153,7 +167,7 @@ async def run_campaign(stage: Stage, number: int) -> Run:
             sent = list(found.scalars())
     finally:
         await store.close()
-    return Run(number, seconds, _lateness(due_at, sent), cpu)
+    return Run(number, seconds, _lateness(due_at, sent), start_cpu, cpu)
 
 
 def people_csv(number: int) -> str:
@@ -257,3 +271,8 @@ def _lateness(due_at: datetime, done: Sequence[datetime]) -> tuple[float, ...]:
 
 def _taken(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {name: seconds - before[name] for name, seconds in after.items()}
+
+
+def _each(cpu: Mapping[str, float], number: int) -> dict[str, float]:
+    ordered = sorted(cpu.items(), key=lambda item: -item[1])
+    return {name: seconds / number * 1000 for name, seconds in ordered}

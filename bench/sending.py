@@ -1,7 +1,7 @@
 """How quickly emails leave that are all due at one moment, against empty activities."""
 
 from bench.crowd import Run
-from bench.report import Figure
+from bench.report import Figure, shares
 
 NAME = "sending"
 AIM = 0.5
@@ -10,8 +10,7 @@ AIM = 0.5
 def figure(ours: Run, floor: Run) -> Figure:
     """Emails a second, from the common moment until the last was accepted by the mail server."""
     ratio = ours.done_per_second / floor.done_per_second
-    each = {name: seconds / ours.number * 1000 for name, seconds in ours.cpu.items()}
-    floors = {name: seconds / floor.number * 1000 for name, seconds in floor.cpu.items()}
+    each, floors = ours.cpu_each(), floor.cpu_each()
     return Figure(
         name=NAME,
         title=f"{ours.number:,} emails due at one moment, by SMTP",
@@ -19,7 +18,7 @@ def figure(ours: Run, floor: Run) -> Figure:
         floor=f"{floor.done_per_second:.0f}/s",
         aim=f"{AIM} of the floor",
         reached=ratio >= AIM,
-        bound=f"CPU. An email takes {_shares(each)}; the floor's completion {_shares(floors)}.",
+        bound=f"CPU. An email takes {shares(each)}; the floor's completion {shares(floors)}.",
         numbers={
             "per_second": ours.done_per_second,
             "floor_per_second": floor.done_per_second,
@@ -28,9 +27,3 @@ def figure(ours: Run, floor: Run) -> Figure:
             **{f"floor_cpu_ms_{name}": ms for name, ms in floors.items()},
         },
     )
-
-
-def _shares(cpu: dict[str, float]) -> str:
-    """CPU of an email by process, the largest share first."""
-    ordered = sorted(cpu.items(), key=lambda item: -item[1])
-    return ", ".join(f"{ms:.1f} ms in {name}" for name, ms in ordered)

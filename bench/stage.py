@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Stage:
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds that each process has taken so far, with what it has started itself."""
-        return {name: cpu.seconds_of_session(pid) for name, pid in self.processes.items()}
+        taken = {name: cpu.seconds_of_session(pid) for name, pid in self.processes.items()}
+        return {**taken, "bench": time.process_time()}
 
     @asynccontextmanager
     async def mail_server(self) -> AsyncIterator[Path]:

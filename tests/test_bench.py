@@ -18,8 +18,8 @@ from drumbeat.campaign.reading import read_campaign
 from drumbeat.reps import read_reps
 
 AT = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
-FLOOR = crowd.Run(100, 1.0, tuple(index / 100 for index in range(1, 101)), {"temporal": 1.0})
-OURS = crowd.Run(100, 2.0, tuple(index / 25 for index in range(1, 101)), {"worker": 2.0})
+FLOOR = crowd.Run(100, 1.0, tuple(index / 100 for index in range(1, 101)), {}, {"temporal": 1.0})
+OURS = crowd.Run(100, 2.0, tuple(index / 25 for index in range(1, 101)), {}, {"worker": 2.0})
 
 
 @pytest.mark.parametrize(
