@@ -29,10 +29,10 @@ QUEUE_ORDER = (
 _closer = reps.alias("closer")
 
 
-def shown() -> Select[Any]:
-    """Every task with its person's, rep's and enrollment's columns that are shown with it.
+def listed() -> Select[Any]:
+    """Every task with its person's, rep's and workflow's columns that a list shows with it.
 
-    `person`, `rep` and `closer` are addresses; `zone`s are IANA names, None where none is known.
+    `person` and `rep` are addresses; the zones are IANA names, None where none is known.
     """
     return (
         select(
@@ -44,6 +44,22 @@ def shown() -> Select[Any]:
             reps.c.name.label("rep_name"),
             reps.c.timezone.label("rep_zone"),
             enrollments.c.workflow_id,
+        )
+        .join(people, people.c.id == tasks.c.person_id)
+        .join(reps, reps.c.id == tasks.c.rep_id)
+        .outerjoin(enrollments, enrollments.c.id == tasks.c.enrollment_id)
+    )
+
+
+def shown() -> Select[Any]:
+    """Every task as `listed`, and what else is shown of a single one.
+
+    With the enrollment's version, plan and rep (`sender_id`), who closed it (`closer`, an address)
+    and the text that was written then.
+    """
+    return (
+        listed()
+        .add_columns(
             enrollments.c.version,
             enrollments.c.plan,
             enrollments.c.rep_id.label("sender_id"),
@@ -51,9 +67,6 @@ def shown() -> Select[Any]:
             func.coalesce(_closer.c.name, users.c.name).label("closer_name"),
             texts.c.text,
         )
-        .join(people, people.c.id == tasks.c.person_id)
-        .join(reps, reps.c.id == tasks.c.rep_id)
-        .outerjoin(enrollments, enrollments.c.id == tasks.c.enrollment_id)
         .outerjoin(_closer, _closer.c.id == tasks.c.closed_by)
         .outerjoin(users, users.c.id == tasks.c.closed_by)
         .outerjoin(texts, texts.c.id == tasks.c.text_id)
@@ -67,7 +80,7 @@ async def queue(
     limit: int | None = None,
     offset: int = 0,
 ) -> Sequence[Row[Any]]:
-    """Tasks in the order of a rep's queue.
+    """Tasks as `listed`, in the order of a rep's queue.
 
     Args:
         tx: A transaction.
@@ -76,7 +89,7 @@ async def queue(
         limit: At most so many; None: all.
         offset: Without the first so many.
     """
-    wanted = shown().where(*conditions).order_by(*QUEUE_ORDER).limit(limit).offset(offset)
+    wanted = listed().where(*conditions).order_by(*QUEUE_ORDER).limit(limit).offset(offset)
     if not with_closed:
         wanted = wanted.where(tasks.c.status.in_(OPEN))
     found: Sequence[Row[Any]] = (await tx.execute(wanted)).all()
@@ -87,7 +100,7 @@ async def count(
     tx: AsyncConnection, *conditions: ColumnElement[bool], with_closed: bool = False
 ) -> int:
     """How many tasks `queue` would give without a limit."""
-    wanted = shown().where(*conditions)
+    wanted = listed().where(*conditions)
     if not with_closed:
         wanted = wanted.where(tasks.c.status.in_(OPEN))
     found = await tx.execute(select(func.count()).select_from(wanted.subquery()))
@@ -95,7 +108,7 @@ async def count(
 
 
 async def find(tx: AsyncConnection, task_id: str) -> Row[Any] | None:
-    """One task, open or over; None: there is none of that id."""
+    """One task as `shown`, open or over; None: there is none of that id."""
     found = await tx.execute(shown().where(tasks.c.id == task_id))
     row: Row[Any] | None = found.one_or_none()
     return row
