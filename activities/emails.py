@@ -6,22 +6,19 @@ the mail server is spoken to decides what a later attempt may do.
 
 import asyncio
 import hashlib
-import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, assert_never
+from datetime import timedelta
+from typing import assert_never
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities import letters, places
+from activities import places
 from activities.guarding import guard, of_suppression
 from activities.letters import Case, Letter, Letters
 from activities.outcomes import (
-    Blocked,
     Failed,
     HardBounce,
-    Held,
     InDoubt,
     NotSent,
     SendEmail,
@@ -29,26 +26,16 @@ from activities.outcomes import (
     SendResult,
     Sent,
     SoftBounce,
-    WaitUntil,
 )
-from drumbeat.campaign import calendar
-from drumbeat.campaign.calendar import Due
-from drumbeat.campaign.record import Entry, Shown, What
-from drumbeat.campaign.states import HoldKind, MessageState, Outcome, State, Why, WhyCode
+from activities.telling import Telling
+from drumbeat.campaign.states import MessageState, Outcome, Why, WhyCode
 from drumbeat.mail import composing, outcomes
 from drumbeat.mail.sending import Envelope, Mailer
-from drumbeat.store import holds, ledger, mailboxes, outbox, recording
+from drumbeat.store import ledger, mailboxes, outbox, recording
 from drumbeat.store.engine import Store
 from drumbeat.store.errors import StoreError
 
 HEARTBEAT_EVERY = timedelta(seconds=5)
-TROUBLES_THAT_HOLD = 3
-BOUNCES_THAT_HOLD = 10
-GIVE_UP_AFTER = timedelta(hours=24)
-"""Of time in which the email may leave; at least `LEAST_TRIES` are made whatever it takes."""
-LEAST_TRIES = 5
-PAUSES = [timedelta(minutes=m) for m in (1, 2, 5, 10, 20, 40, 60)]
-"""After the first failure, the second, …; the last one again and again."""
 RECORDING_PAUSES = (0.5, 1, 2, 4, 8)
 """Seconds for which the server's answer waits for a database that does not take it."""
 
@@ -86,7 +73,7 @@ class Emails:
             async with self._store.write() as tx:
                 attempt = await self._intend(tx, send, case, letter)
             if attempt is None:
-                continue  # Data, draft or template rendering changed meanwhile: build it anew.
+                continue  # Data, draft or an earlier email changed meanwhile: build it anew.
             if not isinstance(attempt, Attempt):
                 return attempt
             return await self._hand_over(send, attempt)
@@ -101,62 +88,36 @@ class Emails:
         async with self._store.write() as tx:
             return await self._letters.read(tx, enrollment_id, step, draft_id, now)
 
-    async def _known_already(
-        self, tx: AsyncConnection, send: SendEmail, case: Case, now: datetime
-    ) -> SendOutcome | None:
-        """What an earlier attempt has left, where that decides the matter."""
-        message = case.message
-        match MessageState(message.state):
-            case MessageState.SENT:
-                await self._record_sent(tx, send, case, message.sent_at)
-                return Sent(at=message.sent_at)
-            case MessageState.FAILED:
-                return Failed(why=Why.model_validate(message.why))
-            case MessageState.IN_DOUBT:
-                return InDoubt()
-            case MessageState.CANCELLED:
-                return _cancelled(Why.model_validate(message.why))
-            case MessageState.SENDING if message.handing_over_at is not None:
-                # The attempt that set the mark has died, or cannot say: nobody knows.
-                return await self._record_doubt(tx, send, case, now)
-            case MessageState.SCHEDULED | MessageState.BLOCKED | MessageState.SENDING:
-                return None
-            case other:
-                assert_never(other)
-
     async def _intend(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        letter: Letter | Why,
+        self, tx: AsyncConnection, send: SendEmail, case: Case, letter: Letter | Why
     ) -> Attempt | SendOutcome | None:
-        """Look once more whether it may leave, take its place, store the bytes: "sending"."""
+        """Look once more whether it may leave, take its place, store the bytes: "sending".
+
+        None: the letter was built from what has changed meanwhile.
+        """
         # Locked in the same order by everybody: enrollment, email, mailbox.
         await recording.apply(tx, send.record, await self._store.now(tx))
         now = await self._store.now(tx)
         fresh = await self._letters.read(
             tx, case.enrollment.id, send.step, send.draft_id, now, blobs=case.blobs
         )
-        row = fresh.enrollment
-        if row.seq > send.seq:
+        if fresh.enrollment.seq > send.seq:
             # The workflow has gone on since: nobody waits for this attempt any more.
             return places.ask_again(now, send, fresh)
-        known = await self._known_already(tx, send, fresh, now)
+        telling = Telling(tx, send, fresh, now)
+        known = await _known_already(telling)
         if known is not None:
             return known
-        against = await guard(tx, row, fresh.person.email, send.released, now)
+        against = await guard(tx, fresh.enrollment, fresh.person.email, send.released, now)
         if against is not None:
-            await ledger.give_back(tx, fresh.message)
-            return await self._stopped(tx, send, fresh, against, now)
+            return await telling.stopped(against)
         if fresh.changed_since(case):
             return None
         if isinstance(letter, Why):
-            await ledger.give_back(tx, fresh.message)
-            return await self._blocked(tx, send, fresh, letter, now)
+            return await telling.blocked(letter)
         waits = await places.waits(tx, send, fresh, now)
         if waits is not None:
-            return await self._postpone(tx, send, fresh, waits, now)
+            return await telling.postponed(waits)
         number = fresh.message.attempt + 1
         await ledger.change(
             tx,
@@ -169,22 +130,6 @@ class Emails:
             **letter.columns(),
         )
         return Attempt(number, fresh, letter)
-
-    async def _postpone(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        waits: WaitUntil,
-        now: datetime,
-        **values: Any,  # of the email's columns
-    ) -> WaitUntil:
-        values |= {"why": waits.why, "due_at": waits.at}
-        await ledger.change(tx, case.message, now, MessageState.SCHEDULED, **values)
-        await self._stand(tx, send, case, now, _state(send), waits.why, waits.at)
-        return waits
-
-    # The mail server
 
     async def _hand_over(self, send: SendEmail, attempt: Attempt) -> SendOutcome:
         """Speak to the mail server, with the mark set directly before DATA."""
@@ -227,315 +172,37 @@ class Emails:
             if message is None:
                 raise LookupError(f"email {send.step} of enrollment {case.enrollment.id} is gone")
             now = await self._store.now(tx)
-            is_current = message.attempt == attempt.number and message.state == MessageState.SENDING
+            telling = Telling(tx, send, replace(case, message=message), now)
+            is_sending = message.state == MessageState.SENDING
+            is_current = is_sending and message.attempt == attempt.number
             if isinstance(delivery, outcomes.Accepted):
-                if message.state == MessageState.SENT:
-                    # Somebody has said so already, or it was sent once more at a person's word.
-                    return Sent(at=message.sent_at)
-                return await self._accepted(
-                    tx, send, attempt, delivery, now, is_late=not is_current
-                )
+                return await _accepted(telling, delivery, is_late=not is_current)
             if is_current:
-                return await self._not_accepted(tx, send, attempt, delivery, now)
-            known = None
-            if message.state != MessageState.SENDING:
-                known = await self._known_already(tx, send, replace(case, message=message), now)
-            # Else another attempt is under way, and will say what came of it.
+                return await _not_accepted(telling, delivery)
+            # Where another attempt is under way, that one will say what came of it.
+            known = None if is_sending else await _known_already(telling)
             return known or places.ask_again(now, send, case)
 
-    async def _accepted(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        attempt: Attempt,
-        delivery: outcomes.Accepted,
-        now: datetime,
-        *,
-        is_late: bool,
-    ) -> Sent:
-        """The server's 250 always wins, also over an attempt that came later."""
-        case = attempt.case
-        await ledger.change(
-            tx,
-            case.message,
-            now,
-            MessageState.SENT,
-            sent_at=now,
-            answer=str(delivery.words),
-        )
-        await mailboxes.delivered(tx, case.message.mailbox)
-        if is_late:
-            payload = {"step": send.step, "at": now.isoformat()}
-            key = f"late_answer/{case.enrollment.id}/{send.step}"
-            await outbox.put(
-                tx, case.enrollment.id, kind="late_answer", key=key, payload=payload, now=now
-            )
-            return Sent(at=now)
-        await self._record_sent(tx, send, case, now)
-        return Sent(at=now)
 
-    async def _not_accepted(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        attempt: Attempt,
-        delivery: outcomes.Delivery,
-        now: datetime,
-    ) -> SendOutcome:
-        """What the server's refusal, or silence, means for this email and for its mailbox."""
-        case = attempt.case
-        words = str(delivery.words)
-        await self._count_trouble(tx, case, delivery, now)
-        match delivery:
-            case outcomes.InDoubt():
-                return await self._record_doubt(tx, send, case, now, words)
-            case outcomes.Superseded():
-                await ledger.give_back(tx, case.message)
-                return await self._postpone(tx, send, case, places.ask_again(now, send, case), now)
-            case outcomes.HardBounce():
-                why = Why(code=WhyCode.BOUNCED)
-                return await self._not_sent(tx, send, case, why, HardBounce(), now, words)
-            case outcomes.SoftBounce():
-                why = Why(code=WhyCode.SOFT_BOUNCE)
-                return await self._not_sent(tx, send, case, why, SoftBounce(), now, words)
-            case outcomes.Failed():
-                why = Why(code=WhyCode.REFUSED, detail=str(delivery.words.code or ""))
-                return await self._fail(tx, send, case, why, now, words)
-            case outcomes.AuthenticationRefused():
-                await self._hold_mailbox(tx, case, words, now)
-                why = Why(code=WhyCode.MAILBOX, detail="authentication")
-                return await self._wait_for_mailbox(tx, send, case, why, now, words)
-            case outcomes.MailboxTrouble():
-                why = Why(code=WhyCode.MAILBOX, detail=str(delivery.words.code or ""))
-                if await holds.of_target(tx, HoldKind.MAILBOX, case.message.mailbox, now):
-                    return await self._wait_for_mailbox(tx, send, case, why, now, words)
-                if case.message.tries + 1 >= LEAST_TRIES:
-                    # Not three recipients running: it is this one that the server does not want.
-                    why = Why(code=WhyCode.REFUSED, detail=why.detail)
-                    return await self._fail(tx, send, case, why, now, words)
-                return await self._try_again(tx, send, case, why, now, words, counts=False)
-            case outcomes.TryLater():
-                why = Why(code=WhyCode.RETRY, detail=str(delivery.words.code or ""))
-                return await self._try_again(tx, send, case, why, now, words, counts=True)
-            case outcomes.Accepted():
-                raise AssertionError("an accepted email is handled before")
-            case _:
-                assert_never(delivery)
-
-    async def _count_trouble(
-        self, tx: AsyncConnection, case: Case, delivery: outcomes.Delivery, now: datetime
-    ) -> None:
-        """Trouble of a recipient is told from trouble of the mailbox by who else has it."""
-        mailbox, words = case.message.mailbox, str(delivery.words)
-        if isinstance(delivery, outcomes.HardBounce):
-            if await mailboxes.bounced(tx, mailbox) >= BOUNCES_THAT_HOLD:
-                await self._hold_mailbox(tx, case, words, now)
-        elif delivery.trouble and (
-            await mailboxes.troubled(tx, mailbox, case.person.id, words) >= TROUBLES_THAT_HOLD
-        ):
-            await self._hold_mailbox(tx, case, words, now)
-
-    async def _hold_mailbox(
-        self, tx: AsyncConnection, case: Case, words: str, now: datetime
-    ) -> None:
-        """Nothing leaves from it until somebody has looked and released it; all wait."""
-        mailbox = case.message.mailbox
-        if await holds.of_target(tx, HoldKind.MAILBOX, mailbox, now):
-            return
-        hold_id = f"h{secrets.token_hex(8)}"
-        await holds.insert(
-            tx,
-            hold_id=hold_id,
-            kind=HoldKind.MAILBOX,
-            target=mailbox,
-            until=None,
-            reason=words,
-            who=None,
-            now=now,
-        )
-        await outbox.put_for_running(
-            tx,
-            holds.held_by(HoldKind.MAILBOX, mailbox),
-            kind="hold",
-            key=f"hold/{hold_id}",
-            payload={"hold_id": hold_id, "kind": HoldKind.MAILBOX},
-            now=now,
-        )
-
-    async def _try_again(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        why: Why,
-        now: datetime,
-        words: str,
-        *,
-        counts: bool,
-    ) -> SendOutcome:
-        """Wait with a growing pause, up to 24 hours of time in which it may leave."""
-        tries = case.message.tries + 1
-        pause = PAUSES[min(tries, len(PAUSES)) - 1]
-        tried_for = timedelta(seconds=case.message.tried_for)
-        if counts:
-            tried_for += calendar.open_time(case.plan, now, now + pause)
-            if tries >= LEAST_TRIES and tried_for > GIVE_UP_AFTER:
-                gave_up = Why(code=WhyCode.GAVE_UP, detail=why.detail)
-                return await self._fail(tx, send, case, gave_up, now, words)
-        tried = {"tries": tries, "tried_for": int(tried_for.total_seconds())}
-        return await self._wait(tx, send, case, why, now, pause, answer=words, **tried)
-
-    async def _wait_for_mailbox(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        why: Why,
-        now: datetime,
-        words: str,
-    ) -> SendOutcome:
-        """The mailbox is held: the next look finds the hold. Its trouble is not this email's."""
-        return await self._wait(tx, send, case, why, now, PAUSES[0], answer=words)
-
-    async def _wait(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        why: Why,
-        now: datetime,
-        pause: timedelta,
-        **values: Any,  # of the email's columns
-    ) -> WaitUntil:
-        due = places.later(now + pause, send, case)
-        waits = WaitUntil(at=due.at, on=due.on, why=why.model_copy(update={"until": due.at}))
-        await ledger.give_back(tx, case.message)
-        return await self._postpone(tx, send, case, waits, now, **values)
-
-    # What is recorded
-
-    async def _stopped(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        against: Held | NotSent,
-        now: datetime,
-    ) -> SendOutcome:
-        """Something stands against it: a hold keeps it waiting, an end cancels it."""
-        if isinstance(against, NotSent):
-            return await self._not_sent(tx, send, case, against.why, against, now)
-        why = Why(code=WhyCode.HOLD, until=against.until, detail=against.hold_kind)
-        await ledger.change(tx, case.message, now, MessageState.SCHEDULED, why=why)
-        return against
-
-    async def _blocked(
-        self, tx: AsyncConnection, send: SendEmail, case: Case, why: Why, now: datetime
-    ) -> Blocked:
-        await ledger.change(tx, case.message, now, MessageState.BLOCKED, why=why)
-        await self._happened(tx, send, case, What.BLOCKED, why, now)
-        state = State.TASK if send.by_rep else State.BLOCKED
-        await self._stand(tx, send, case, now, state, why, None)
-        if send.by_rep:
-            await letters.show_trouble(tx, case, why)
-        return Blocked(why=why)
-
-    async def _fail(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        why: Why,
-        now: datetime,
-        words: str,
-    ) -> Failed:
-        await ledger.give_back(tx, case.message)
-        await ledger.change(tx, case.message, now, MessageState.FAILED, why=why, answer=words)
-        await self._happened(tx, send, case, What.FAILED, why, now)
-        await self._stand(tx, send, case, now, State.FAILED, why, None)
-        if send.by_rep:
-            await letters.show_trouble(tx, case, why)
-        return Failed(why=why)
-
-    async def _record_doubt(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        now: datetime,
-        words: str | None = None,
-    ) -> InDoubt:
-        why = Why(code=WhyCode.IN_DOUBT)
-        await ledger.change(tx, case.message, now, MessageState.IN_DOUBT, why=why, answer=words)
-        await self._happened(tx, send, case, What.IN_DOUBT, why, now)
-        await self._stand(tx, send, case, now, State.IN_DOUBT, why, None)
-        return InDoubt()
-
-    async def _not_sent(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        why: Why,
-        outcome: SendOutcome,
-        now: datetime,
-        words: str | None = None,
-    ) -> SendOutcome:
-        await ledger.give_back(tx, case.message)
-        await ledger.change(tx, case.message, now, MessageState.CANCELLED, why=why, answer=words)
-        await self._happened(tx, send, case, What.NOT_SENT, why, now)
-        return outcome
-
-    async def _happened(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        what: What,
-        why: Why,
-        now: datetime,
-    ) -> None:
-        detail = {"code": str(why.code), "detail": why.detail}
-        entry = Entry(seq=send.seq, at=now, what=what, step=send.step, detail=detail)
-        await recording.add_event(tx, case.enrollment, entry, now)
-
-    async def _record_sent(
-        self, tx: AsyncConnection, send: SendEmail, case: Case, now: datetime
-    ) -> None:
-        """Write where the enrollment stands with this step over, as the workflow will find it."""
-        entry = Entry(seq=send.seq, at=now, what=What.SENT, step=send.step)
-        await recording.add_event(tx, case.enrollment, entry, now)
-        how: calendar.Over = "sent_by_rep" if send.by_rep else "sent"
-        was = Due(send.due_at, send.due_on)
-        zone = await letters.task_zone(tx, case) if send.by_rep else None
-        standing = calendar.after(
-            case.plan, send.record.standing, case.planned, now, how, was=was, rep_zone=zone
-        )
-        if send.step == len(case.plan.steps):
-            return  # The workflow records the end.
-        following = case.plan.step(send.step + 1)
-        due = calendar.due(case.plan, standing, following, now)
-        why = Why(code=WhyCode.TIME, until=due.at)
-        shown = Shown(state=State.SLEEPING, step=following.number, why=why, next_at=due.at)
-        await recording.stand(tx, case.enrollment, send.seq, shown, standing.model_dump_json(), now)
-
-    async def _stand(
-        self,
-        tx: AsyncConnection,
-        send: SendEmail,
-        case: Case,
-        now: datetime,
-        state: State,
-        why: Why,
-        next_at: datetime | None,
-    ) -> None:
-        shown = Shown(state=state, step=send.step, why=why, next_at=next_at)
-        standing = send.record.standing.model_dump_json()
-        await recording.stand(tx, case.enrollment, send.seq, shown, standing, now)
-
-
-def _state(send: SendEmail) -> State:
-    return State.TASK if send.by_rep else State.SLEEPING
+async def _known_already(telling: Telling) -> SendOutcome | None:
+    """What an earlier attempt has left, where that decides the matter."""
+    message = telling.case.message
+    match MessageState(message.state):
+        case MessageState.SENT:
+            return await telling.sent(message.sent_at)
+        case MessageState.FAILED:
+            return Failed(why=Why.model_validate(message.why))
+        case MessageState.IN_DOUBT:
+            return InDoubt()
+        case MessageState.CANCELLED:
+            return _cancelled(Why.model_validate(message.why))
+        case MessageState.SENDING if message.handing_over_at is not None:
+            # The attempt that set the mark has died, or cannot say: nobody knows.
+            return await telling.in_doubt()
+        case MessageState.SCHEDULED | MessageState.BLOCKED | MessageState.SENDING:
+            return None
+        case other:
+            assert_never(other)
 
 
 def _cancelled(why: Why) -> SendOutcome:
@@ -551,6 +218,57 @@ def _cancelled(why: Why) -> SendOutcome:
             return NotSent(why=why, outcome=Outcome(why.detail))
         case _:
             return NotSent(why=why, outcome=Outcome.REMOVED)
+
+
+async def _accepted(telling: Telling, delivery: outcomes.Accepted, *, is_late: bool) -> Sent:
+    """The server's 250 always wins, also over an attempt that came later."""
+    tx, now, message = telling.tx, telling.now, telling.case.message
+    if message.state == MessageState.SENT:
+        # Somebody has said so already, or it was sent once more at a person's word.
+        return Sent(at=message.sent_at)
+    await ledger.change(
+        tx, message, now, MessageState.SENT, sent_at=now, answer=str(delivery.words)
+    )
+    await mailboxes.delivered(tx, message.mailbox)
+    if not is_late:
+        return await telling.sent(now)
+    payload = {"step": message.step, "at": now.isoformat()}
+    key = f"late_answer/{message.enrollment_id}/{message.step}"
+    await outbox.put(
+        tx, message.enrollment_id, kind="late_answer", key=key, payload=payload, now=now
+    )
+    return Sent(at=now)
+
+
+async def _not_accepted(telling: Telling, delivery: outcomes.Delivery) -> SendOutcome:
+    """What the server's refusal, or silence, means for this email and for its mailbox."""
+    words, code = str(delivery.words), str(delivery.words.code or "")
+    await telling.count_trouble(delivery)
+    match delivery:
+        case outcomes.InDoubt():
+            return await telling.in_doubt(words)
+        case outcomes.Superseded():
+            await ledger.give_back(telling.tx, telling.case.message)
+            waits = places.ask_again(telling.now, telling.send, telling.case)
+            return await telling.postponed(waits)
+        case outcomes.HardBounce():
+            return await telling.cancelled(Why(code=WhyCode.BOUNCED), HardBounce(), words)
+        case outcomes.SoftBounce():
+            return await telling.cancelled(Why(code=WhyCode.SOFT_BOUNCE), SoftBounce(), words)
+        case outcomes.Failed():
+            return await telling.failed(Why(code=WhyCode.REFUSED, detail=code), words)
+        case outcomes.AuthenticationRefused():
+            await telling.hold_mailbox(words)
+            why = Why(code=WhyCode.MAILBOX, detail="authentication")
+            return await telling.mailbox_trouble(why, words)
+        case outcomes.MailboxTrouble():
+            return await telling.mailbox_trouble(Why(code=WhyCode.MAILBOX, detail=code), words)
+        case outcomes.TryLater():
+            return await telling.try_again(Why(code=WhyCode.RETRY, detail=code), words, counts=True)
+        case outcomes.Accepted():
+            raise AssertionError("an accepted email is handled before")
+        case _:
+            assert_never(delivery)
 
 
 async def _beat() -> None:
