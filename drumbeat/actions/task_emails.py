@@ -104,7 +104,12 @@ async def send(desk: Desk, task_id: str, *, draft_id: str | None = None) -> Done
 
 
 async def schedule(
-    desk: Desk, task_id: str, at: str | datetime, *, draft_id: str | None = None
+    desk: Desk,
+    task_id: str,
+    at: str | datetime,
+    *,
+    draft_id: str | None = None,
+    letters: Letters | None = None,
 ) -> Done:
     """Let a task's email leave at a moment; the task is over when it is sent.
 
@@ -113,6 +118,7 @@ async def schedule(
         task_id: The task.
         at: As `parse_moment` reads it: without an offset, local to the enrollment's zone.
         draft_id: See `write_draft`; None: the task's draft, or its template.
+        letters: To look now whether it may leave as it stands, rather than at its moment.
 
     Raises:
         ActionError: The moment cannot be used, or the email may not be scheduled.
@@ -121,6 +127,16 @@ async def schedule(
         hand = await _take_email(desk, tx, task_id)
         send_at = _moment(at, hand)
         await _refuse_if_held(desk, tx, hand)
+    if letters is not None:
+        email = await drafting.show_email(
+            desk,
+            letters,
+            hand.task.enrollment_id,
+            hand.task.step,
+            draft_id or hand.task.draft_id,
+        )
+        if email.trouble is not None:
+            raise ActionError(f"task {task_id} is not scheduled: {email.trouble}")
     message = SendTaskEmail(
         enrollment_id=hand.task.enrollment_id,
         who=hand.who,

@@ -178,8 +178,13 @@ async def send(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id = await _draft(context, desk, task_id, subject, text)
-        done = await task_emails.send(desk, task_id, draft_id=draft_id)
+        draft_id, trouble = await _draft(context, desk, task_id, subject, text)
+        try:
+            done = await task_emails.send(desk, task_id, draft_id=draft_id)
+        except ActionError as error:
+            if trouble is None:
+                raise
+            raise CommandRefused(f"{error}: {trouble}; the text is kept as a draft") from error
     _report(done, json)
 
 
@@ -201,8 +206,13 @@ async def schedule(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id = await _draft(context, desk, task_id, subject, text)
-        done = await task_emails.schedule(desk, task_id, at, draft_id=draft_id)
+        draft_id, trouble = await _draft(context, desk, task_id, subject, text)
+        if trouble is not None:
+            await tasks.edit(desk, task_id, draft_id=draft_id)
+            raise CommandRefused(f"not scheduled, the text is kept as a draft: {trouble}")
+        done = await task_emails.schedule(
+            desk, task_id, at, draft_id=draft_id, letters=await context.letters()
+        )
     _report(done, json)
 
 
@@ -286,11 +296,7 @@ async def edit(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id, trouble = None, None
-        if email_subject is not None or text is not None:
-            draft_id, trouble = await task_emails.write_draft(
-                desk, await context.letters(), task_id, subject=email_subject, body=text
-            )
+        draft_id, trouble = await _draft(context, desk, task_id, email_subject, text)
         done = await tasks.edit(
             desk,
             task_id,
@@ -305,17 +311,13 @@ async def edit(
 
 async def _draft(
     context: Context, desk: Desk, task_id: str, subject: str | None, body: str | None
-) -> str | None:
-    """The draft of what was typed; None where nothing was."""
+) -> tuple[str | None, str | None]:
+    """The draft of what was typed, and why it may not leave as it stands, if anything."""
     if subject is None and body is None:
-        return None
-    draft_id, trouble = await task_emails.write_draft(
+        return None, None
+    return await task_emails.write_draft(
         desk, await context.letters(), task_id, subject=subject, body=body
     )
-    if trouble is not None:
-        await tasks.edit(desk, task_id, draft_id=draft_id)
-        raise CommandRefused(f"not sent, the text is kept as the task's draft: {trouble}")
-    return draft_id
 
 
 def _body(body: str | None, file: Path | None) -> str | None:

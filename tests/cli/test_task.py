@@ -206,9 +206,16 @@ async def test_a_text_that_may_not_be_sent_is_kept_and_the_command_refused(
     task = task_id(enrolled, 1)
     done = await typed("task", "send", task, "--body", "Hi {{ first_name }}")
     assert (done.status, done.out) == (1, "")
-    assert done.err.startswith("not sent, the text is kept as the task's draft: ")
+    assert done.err.startswith(f"the email of task {task} is not sent, the task stays open: ")
+    assert done.err.endswith("so write the text itself; the text is kept as a draft\n")
+    shown = json.loads((await typed("task", "show", task, "--json")).out)
+    assert shown["why"]["code"] == "token_left"
     assert "Hi {{ first_name }}" in (await typed("task", "show", task)).out
     assert (await typed("task", "send", task)).status == 1
+    for typed_text in ((), ("--body", "Bye {{ first_name }}")):
+        done = await typed("task", "schedule", task, "--at", "2099-11-24T09:30", *typed_text)
+        assert (done.status, "not scheduled" in done.err) == (1, True)
+    assert "Bye {{ first_name }}" in (await typed("task", "show", task)).out
     assert not mailer.received
 
 
