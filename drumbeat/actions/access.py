@@ -56,6 +56,11 @@ def own_people(user: User) -> ColumnElement[bool]:
     return or_(people.c.id.in_(enrolled), people.c.id.in_(handed))
 
 
+def sees(user: User, rep_id: str | None) -> bool:
+    """Whether a user sees what happens to the people of a rep."""
+    return user.may_as(Role.MANAGER) or rep_id == user.id
+
+
 async def enrollment(tx: AsyncConnection, user: User, enrollment_id: str) -> Row[Any]:
     """An enrollment that the user may see.
 

@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Table, insert, select
 
+from drumbeat.campaign import calendar
 from drumbeat.campaign.states import MessageState, State
 from drumbeat.store import keys
 from drumbeat.store.engine import Store, insert_new
 from drumbeat.store.schema import campaign_versions, campaigns, enrollments, messages, people, reps
+from tests.campaign.building import email, plan_of, task
 
 AT = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
 GRACE = "r0123456789ab"
+PLAN = plan_of(email(1, "choose"), task(1), email(3, "09:30"), chosen="2026-11-24T09:30")
 
 
 async def enrolled(
@@ -36,6 +39,8 @@ async def enrolled(
         person_id = keys.person_id(await keys.people_key(tx), address)
         rep = {"id": GRACE, "email": "grace@example.com", "name": "Grace Hopper"}
         await insert_new(tx, reps, {**rep, "updated_at": AT})
+        found = await tx.execute(select(reps.c.id).where(reps.c.email == rep["email"]))
+        grace: str = found.scalar_one()
         await insert_new(tx, campaigns, {"slug": campaign, "name": campaign, "created_at": AT})
         version = {"version": f"v-{campaign}", "slug": campaign, "content": "{}"}
         await insert_new(tx, campaign_versions, {**version, "created_at": AT, "used_at": AT})
@@ -48,10 +53,10 @@ async def enrolled(
                 campaign=campaign,
                 version=f"v-{campaign}",
                 person_id=person_id,
-                rep_id=GRACE,
+                rep_id=grace,
                 round=secrets.randbelow(1_000_000),
-                plan="{}",
-                standing="{}",
+                plan=PLAN.model_dump_json(),
+                standing=calendar.begin(PLAN).model_dump_json(),
                 kickoff=AT,
                 started_at=AT,
                 state=State.ENDED if outcome else State.SLEEPING,
@@ -64,7 +69,7 @@ async def enrolled(
                 insert(messages).values(
                     enrollment_id=enrollment_id,
                     step=step,
-                    mailbox=GRACE,
+                    mailbox=grace,
                     state=MessageState.SENT,
                     first=step == 1,
                     message_id=f"<{enrollment_id}.{step}@example.com>",

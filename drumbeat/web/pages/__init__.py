@@ -2,7 +2,10 @@
 
 from fastapi import APIRouter
 
-from drumbeat.web.pages import tasks
+from drumbeat.web.pages import feed, tasks
 
-ROUTERS: tuple[APIRouter, ...] = (tasks.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    tasks.router,
+    feed.router,
+)
 """All of them; every change that they take is checked for where it comes from."""

@@ -1,0 +1,1 @@
+"""What the pages list: queries by filter, paged by key."""
