@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 CAMPAIGN = "storm"
 REPS = ("grace@example.com", "alan@example.com")
-LIMIT, SPAN = 25, 20
+LIMIT, SPAN = 25, 12
 """The second rep's mailbox: so many emails in any so many seconds."""
 REPS_FILE = f"""\
 reps:
