@@ -18,7 +18,7 @@ from drumbeat.store import enrollments as enrollments_table
 from drumbeat.store import ledger, outbox, recording
 from drumbeat.store.engine import Store
 from drumbeat.store.enrollments import START
-from drumbeat.store.schema import enrollments, messages, tasks
+from drumbeat.store.schema import enrollments, events, messages, tasks
 from drumbeat.store.schema import outbox as outbox_rows
 from workflows.enrollment import Enrollment
 from workflows.messages import CampaignInput, Progress
@@ -74,8 +74,13 @@ async def close(store: Store, enrollment_id: str, outcome: Outcome) -> None:
     async with store.write() as tx:
         now = await store.now(tx)
         row = await ledger.enrollment(tx, enrollment_id)
+        found = await tx.execute(
+            select(events.c.key).where(events.c.enrollment_id == enrollment_id)
+        )
+        # The workflow may have recorded events beyond the number at which the row stands.
+        last = max([row.seq, *(int(key) for key in found.scalars() if key.isdecimal())])
         detail = {"outcome": str(outcome)}
-        entry = Entry(seq=row.seq + 1, at=now, what=What.ENDED, detail=detail)
+        entry = Entry(seq=last + 1, at=now, what=What.ENDED, detail=detail)
         await recording.add_event(tx, row, entry, now)
         shown = Shown(state=State.ENDED, outcome=outcome, step=row.step)
         await recording.stand(tx, row, entry.seq, shown, row.standing, now)
