@@ -1,14 +1,546 @@
 """Tasks: the page on which a rep's day begins."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
-from drumbeat.web.site import TheUser, page
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import Row
+
+from drumbeat.actions import access, tasks
+from drumbeat.actions.asking import Answer
+from drumbeat.actions.desk import Desk
+from drumbeat.actions.errors import ActionError, NotFound
+from drumbeat.actions.signing import User
+from drumbeat.actions.tasks import Done
+from drumbeat.campaign.model import Priority
+from drumbeat.store import campaigns, people
+from drumbeat.store.lists import tasks as lists
+from drumbeat.store.users import Role
+from drumbeat.temporal.client import TemporalUnreachable
+from drumbeat.web.site import Site, TheSite, TheUser, is_htmx, page, part
+from drumbeat.web.task_list import (
+    Listing,
+    Wanted,
+    days_from,
+    read_list,
+    read_pane,
+    reader_of,
+    wanted_of,
+)
+from drumbeat.web.task_rows import KINDS_SHOWN, Reader, day_text, name_of
+from drumbeat.web.texts import texts
 
 router = APIRouter(prefix="/tasks")
 
+MOST_AT_ONCE = 200
+"""Tasks of one bulk action."""
+TOGETHER = 8
+"""Workflows that are asked at the same time."""
+
+Text = Annotated[str, Form()]
+
+
+@dataclass(frozen=True, slots=True)
+class Toast:
+    """A short word on what was done."""
+
+    text: str
+    is_bad: bool = False
+    undo: Sequence[tuple[str, str]] = ()
+    """Fields that take it back, for `/tasks/undo`; empty: it cannot be."""
+    details: Sequence[str] = ()
+    """What did not work, line by line."""
+
 
 @router.get("")
-async def show(request: Request, user: TheUser) -> HTMLResponse:
+async def show(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
     """The queue of whoever is signed in."""
-    return await page(request, user, "tasks.html", section="tasks")
+    wanted = wanted_of(request.query_params, user, site)
+    return await _page(request, site, user, await read_list(site, user, wanted))
+
+
+@router.get("/filter")
+async def show_filter(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
+    """The form of the filters."""
+    wanted = wanted_of(request.query_params, user, site)
+    async with site.store.read() as tx:
+        known = await campaigns.every(tx)
+    reps = list(site.reps) if user.may_as(Role.MANAGER) else []
+    return await _form(
+        request,
+        user,
+        "filter",
+        wanted=wanted,
+        campaigns=known,
+        filter_reps=[(site.reps.id_of(rep), rep.name) for rep in reps],
+    )
+
+
+@router.get("/new")
+async def show_new(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
+    """The form of a new task."""
+    async with site.store.read() as tx:
+        reader = await reader_of(tx, site, user)
+    typed = {"person": request.query_params.get("person", ""), "due": reader.today.isoformat()}
+    wanted = wanted_of(request.query_params, user, site)
+    return await _form(request, user, "new", wanted=wanted, typed=typed)
+
+
+@router.post("/new")
+async def add(
+    request: Request,
+    site: TheSite,
+    user: TheUser,
+    person: Text = "",
+    subject: Text = "",
+    kind: Text = "custom",
+    due: Text = "",
+    priority: Text = Priority.NORMAL,
+    notes: Text = "",
+    at: Text = "",
+) -> Response:
+    """Add a task of the reader's own."""
+    wanted = _wanted(at, user, site)
+    try:
+        async with site.store.read() as tx:
+            row = await people.find(tx, person.strip().lower())
+            if row is None:
+                raise ActionError(f"nobody has the address {person.strip() or '(none)'}")
+            await access.person(tx, user, row.id)
+        done = await tasks.add(
+            site.desk(user),
+            person,
+            subject,
+            kind=kind,
+            due=_day(due),
+            priority=Priority(priority if priority in list(Priority) else Priority.NORMAL),
+            notes=notes or None,
+        )
+    except (ActionError, TemporalUnreachable) as error:
+        typed = {
+            "person": person,
+            "subject": subject,
+            "kind": kind,
+            "due": due,
+            "priority": priority,
+            "notes": notes,
+        }
+        sentence = _why(error)
+        return await _form(request, user, "new", 409, wanted=wanted, typed=typed, trouble=sentence)
+    chosen = replace(wanted, task=done.task.id)
+    toast = Toast(texts()("tasks.said_added", name=name_of(done.task.person_fields, person)))
+    return await _done(request, site, user, chosen, toast)
+
+
+@router.post("/bulk")
+async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
+    """One action on all that are selected; what does not work is told."""
+    form = await request.form(max_files=0, max_fields=MOST_AT_ONCE + 20)
+    given = {name: value for name, value in form.items() if isinstance(value, str)}
+    wanted = _wanted(given.get("at", ""), user, site)
+    ids = [value for value in form.getlist("id") if isinstance(value, str)][:MOST_AT_ONCE]
+    t = texts()
+    try:
+        what, act, undo = _bulk_action(site.desk(user), given)
+        if not ids:
+            raise ActionError(t("tasks.nothing_selected"))
+    except ActionError as error:
+        return await _failed(request, site, user, wanted, error)
+    async with site.store.read() as tx:
+        own = access.own_tasks(user)
+        found = [row for one in ids if (row := await lists.one(tx, own, one)) is not None]
+    turns = asyncio.Semaphore(TOGETHER)
+
+    async def try_one(task: Row[Any]) -> str | None:
+        async with turns:
+            try:
+                await act(task)
+            except (ActionError, TemporalUnreachable) as error:
+                return f"{name_of(task.fields, task.person)}: {_why(error)}"
+            return None
+
+    answers = await asyncio.gather(*(try_one(task) for task in found))
+    troubles = [answer for answer in answers if answer is not None]
+    worked = [task for task, answer in zip(found, answers, strict=True) if answer is None]
+    text = _counted("tasks.bulk_said", len(worked), what=t(f"tasks.bulk_{what}"))
+    if troubles:
+        failed = _counted("tasks.bulk_failed", len(troubles))
+        text = f"{text} {failed}" if worked else failed
+    fields = [(name, undo(task)) for task in worked for name in [what] if undo is not None]
+    toast = Toast(text, bool(troubles), fields, troubles)
+    return await _done(request, site, user, replace(wanted, task=""), toast)
+
+
+@router.post("/undo")
+async def take_back(request: Request, site: TheSite, user: TheUser) -> Response:
+    """Take back snoozing and handing over: each task gets what it had before."""
+    form = await request.form(max_files=0, max_fields=MOST_AT_ONCE + 20)
+    wanted = _wanted(str(form.get("at", "")), user, site)
+    desk = site.desk(user)
+    last = ""
+    try:
+        for name, value in form.multi_items():
+            task_id, _, was = str(value).partition(":")
+            if name not in ("snoozed", "reassigned"):
+                continue
+            await _own(site, user, task_id)
+            if name == "snoozed":
+                await tasks.edit(desk, task_id, due=_day(was))
+            else:
+                await tasks.reassign(desk, task_id, was)
+            last = task_id
+    except (ActionError, TemporalUnreachable) as error:
+        return await _failed(request, site, user, wanted, error)
+    chosen = replace(wanted, task=last)
+    return await _done(request, site, user, chosen, Toast(texts()("tasks.said_undone")))
+
+
+@router.get("/{task_id}/pane")
+async def show_pane(request: Request, site: TheSite, user: TheUser, task_id: str) -> HTMLResponse:
+    """One task, for the pane."""
+    pane, reader = await read_pane(site, user, task_id)
+    wanted = replace(wanted_of(request.query_params, user, site), task=task_id)
+    values = _pane_values(site, user, wanted, reader)
+    return part(request, user, "tasks_pane.html", pane=pane, **values)
+
+
+@router.get("/{task_id}/{what}")
+async def show_form(
+    request: Request, site: TheSite, user: TheUser, task_id: str, what: str
+) -> HTMLResponse:
+    """The form of an action as a page of its own, where no script runs."""
+    if what not in ("complete", "skip", "snooze", "reassign", "edit"):
+        raise NotFound("there is no such page")
+    pane, reader = await read_pane(site, user, task_id)
+    wanted = replace(wanted_of(request.query_params, user, site), task=task_id)
+    values = _pane_values(site, user, wanted, reader)
+    return await _form(request, user, what, pane=pane, **values)
+
+
+@router.post("/{task_id}/complete")
+async def complete(
+    request: Request,
+    site: TheSite,
+    user: TheUser,
+    task_id: str,
+    outcome: Text = "",
+    note: Text = "",
+    at: Text = "",
+) -> Response:
+    """The task is done."""
+
+    async def act(desk: Desk) -> Done:
+        return await tasks.complete(desk, task_id, outcome=outcome or None, note=note)
+
+    typed = {"outcome": outcome, "note": note}
+    return await _act(request, site, user, task_id, at, act, typed)
+
+
+@router.post("/{task_id}/skip")
+async def skip(
+    request: Request,
+    site: TheSite,
+    user: TheUser,
+    task_id: str,
+    reason: Text = "",
+    note: Text = "",
+    at: Text = "",
+) -> Response:
+    """The task is left out."""
+
+    async def act(desk: Desk) -> Done:
+        return await tasks.skip(desk, task_id, reason=reason)
+
+    return await _act(request, site, user, task_id, at, act, {"reason": reason, "note": note})
+
+
+@router.post("/{task_id}/snooze")
+async def snooze(
+    request: Request,
+    site: TheSite,
+    user: TheUser,
+    task_id: str,
+    day: Text = "",
+    to: Text = "",
+    at: Text = "",
+) -> Response:
+    """The task's due date moves: to the day of a button, else to the one that was typed."""
+
+    async def act(desk: Desk) -> Done:
+        return await tasks.snooze(desk, task_id, _day(day or to))
+
+    return await _act(request, site, user, task_id, at, act, {"to": to})
+
+
+@router.post("/{task_id}/reassign")
+async def reassign(
+    request: Request, site: TheSite, user: TheUser, task_id: str, rep: Text = "", at: Text = ""
+) -> Response:
+    """The task is another rep's."""
+
+    async def act(desk: Desk) -> Done:
+        if not rep:
+            raise ActionError(texts()("tasks.no_rep"))
+        return await tasks.reassign(desk, task_id, rep)
+
+    return await _act(request, site, user, task_id, at, act, {})
+
+
+@router.post("/{task_id}/edit")
+async def edit(
+    request: Request,
+    site: TheSite,
+    user: TheUser,
+    task_id: str,
+    subject: Text = "",
+    due: Text = "",
+    priority: Text = "",
+    notes: Text = "",
+    at: Text = "",
+) -> Response:
+    """Subject, due date, priority and notes change; what is the same stays untouched."""
+    was = await _own(site, user, task_id)
+
+    async def act(desk: Desk) -> Done:
+        on = _day(due)
+        return await tasks.edit(
+            desk,
+            task_id,
+            subject=None if subject == was.subject else subject,
+            due=None if on == was.due else on,
+            priority=None if priority in ("", was.priority) else Priority(priority),
+            notes=None if notes.strip() == (was.notes or "") else notes,
+        )
+
+    typed = {"subject": subject, "due": due, "priority": priority, "notes": notes}
+    return await _act(request, site, user, task_id, at, act, typed)
+
+
+# What the actions share
+
+
+async def _act(
+    request: Request,
+    site: Site,
+    user: User,
+    task_id: str,
+    at: str,
+    act: Callable[[Desk], Awaitable[Done]],
+    typed: dict[str, str],
+) -> Response:
+    """Do one thing with one task, then show the next one; where it fails, lose nothing typed."""
+    wanted = replace(_wanted(at, user, site), task=task_id)
+    was = await _own(site, user, task_id)
+    try:
+        done = await act(site.desk(user))
+    except (ActionError, TemporalUnreachable) as error:
+        return await _failed(request, site, user, wanted, error, typed)
+    t = texts()
+    given = {
+        "name": name_of(was.fields, was.person),
+        "day": day_text(done.task.due),
+        "rep": done.task.rep_name,
+    }
+    text = t(f"tasks.said_{done.what}", **given)
+    if done.answer is Answer.NOT_YET_SHOWN:
+        text += f" {t('tasks.said_not_shown')}"
+    undo: list[tuple[str, str]] = []
+    if done.what == "snoozed":
+        undo = [("snoozed", f"{task_id}:{was.due.isoformat()}")]
+    elif done.what == "reassigned" and _may_take_back(user, was):
+        undo = [("reassigned", f"{task_id}:{was.rep}")]
+    toast = Toast(text, undo=undo)
+    if done.what == "edited":
+        return await _done(request, site, user, wanted, toast)
+    return await _done(request, site, user, replace(wanted, task=""), toast, worked=was)
+
+
+async def _done(
+    request: Request,
+    site: Site,
+    user: User,
+    wanted: Wanted,
+    toast: Toast,
+    *,
+    worked: Row[Any] | None = None,
+) -> Response:
+    """The list as it is now, the next task open; without a script, the way there."""
+    site.figures.pop(user.id, None)
+    listing = await read_list(site, user, wanted, next_after=worked)
+    if not is_htmx(request):
+        return RedirectResponse(listing.wanted.to(), 303)
+    answer = _main(request, site, user, listing, toast)
+    answer.headers["HX-Replace-Url"] = listing.wanted.to()
+    return answer
+
+
+async def _failed(
+    request: Request,
+    site: Site,
+    user: User,
+    wanted: Wanted,
+    error: Exception,
+    typed: dict[str, str] | None = None,
+) -> Response:
+    listing = await read_list(site, user, wanted)
+    toast = Toast(_why(error), is_bad=True)
+    if is_htmx(request):
+        return _main(request, site, user, listing, toast, typed or {}, status=409)
+    return await _page(request, site, user, listing, toast, typed or {}, status=409)
+
+
+async def _page(
+    request: Request,
+    site: Site,
+    user: User,
+    listing: Listing,
+    toast: Toast | None = None,
+    typed: dict[str, str] | None = None,
+    *,
+    status: int = 200,
+) -> HTMLResponse:
+    values = _values(site, user, listing)
+    toasts = [toast] if toast is not None else []
+    given = {**values, "toasts": toasts, "typed": typed or {}}
+    return await page(request, user, "tasks.html", status=status, section="tasks", **given)
+
+
+def _main(
+    request: Request,
+    site: Site,
+    user: User,
+    listing: Listing,
+    toast: Toast,
+    typed: dict[str, str] | None = None,
+    *,
+    status: int = 200,
+) -> HTMLResponse:
+    values = _values(site, user, listing)
+    given = {**values, "toasts": [toast], "typed": typed or {}, "is_part": True}
+    answer = part(request, user, "tasks_main.html", **given)
+    answer.status_code = status
+    return answer
+
+
+def _values(site: Site, user: User, listing: Listing) -> dict[str, Any]:
+    pane = _pane_values(site, user, listing.wanted, listing.reader)
+    return {**pane, "listing": listing, "pane": listing.pane, "kinds": KINDS_SHOWN}
+
+
+def _pane_values(site: Site, user: User, wanted: Wanted, reader: Reader) -> dict[str, Any]:
+    return {
+        "wanted": wanted,
+        "zone": reader.zone,
+        "now": reader.now,
+        "today": reader.today,
+        "days": days_from(reader),
+        "reps": [(rep.email, rep.name) for rep in site.reps],
+        "rep_shown": _rep_shown(site, wanted),
+        "typed": {},
+    }
+
+
+def _rep_shown(site: Site, wanted: Wanted) -> str:
+    """Whose tasks the list shows, where they are not the reader's own."""
+    if wanted.everybody or wanted.filters.rep == wanted.own_rep:
+        return ""
+    rep = site.reps.by_id(wanted.filters.rep)
+    return texts()("tasks.only_rep", name=rep.name if rep is not None else wanted.filters.rep)
+
+
+async def _form(
+    request: Request, user: User, form: str, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """A form: for htmx, what stands in a dialog, else a page."""
+    given = {"typed": {}, "trouble": None, "form": form, **values}
+    if is_htmx(request):
+        answer = part(request, user, "tasks_dialog.html", **given)
+        answer.status_code = status
+        return answer
+    return await page(request, user, "tasks_form.html", status=status, section="tasks", **given)
+
+
+def _wanted(at: str, user: User, site: Site) -> Wanted:
+    """The list to which a form goes back."""
+    return wanted_of(dict(parse_qsl(at[:2000])), user, site)
+
+
+async def _own(site: Site, user: User, task_id: str) -> Row[Any]:
+    """A task that the user may work.
+
+    Raises:
+        NotFound: There is none, or it is somebody else's.
+    """
+    async with site.store.read() as tx:
+        row = await lists.one(tx, access.own_tasks(user), task_id)
+    if row is None:
+        raise NotFound("there is no such task")
+    return row
+
+
+def _may_take_back(user: User, task: Row[Any]) -> bool:
+    """Whether the user still sees a task that another rep has now."""
+    return user.may_as(Role.MANAGER) or task.sender_id == user.id
+
+
+def _day(text: str) -> date:
+    """A date as a form gives it.
+
+    Raises:
+        ActionError: It is none.
+    """
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise ActionError(texts()("tasks.no_day")) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TemporalUnreachable):
+        return texts()("tasks.no_temporal")
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _counted(key: str, n: int, **values: str) -> str:
+    return texts()(f"{key}_one" if n == 1 else key, n=n, **values)
+
+
+_Act = Callable[[Row[Any]], Awaitable[Done]]
+
+
+def _bulk_action(
+    desk: Desk, given: dict[str, str]
+) -> tuple[str, _Act, Callable[[Row[Any]], str] | None]:
+    """What is to be done with each: a slug, the action, and what takes it back.
+
+    Raises:
+        ActionError: The action lacks something.
+    """
+    match given.get("do"):
+        case "complete":
+            return "completed", lambda task: tasks.complete(desk, task.id), None
+        case "skip":
+            reason = given.get("reason")
+            return "skipped", lambda task: tasks.skip(desk, task.id, reason=reason), None
+        case "snooze":
+            to = _day(given.get("day") or given.get("to", ""))
+            return (
+                "snoozed",
+                lambda task: tasks.snooze(desk, task.id, to),
+                lambda task: f"{task.id}:{task.due.isoformat()}",
+            )
+        case "reassign" if given.get("rep"):
+            rep = given["rep"]
+            return (
+                "reassigned",
+                lambda task: tasks.reassign(desk, task.id, rep),
+                lambda task: f"{task.id}:{task.rep}",
+            )
+        case _:
+            raise ActionError(texts()("tasks.no_rep"))

@@ -1,34 +1,48 @@
-// Keys, the same on every page: what a page's elements say in `data-key` and `data-go` is done.
-// Single keys rest while a field has the focus, and where the settings turn them off.
+// Keys, the same on every page: what a page's elements say in `data-key` is done. Single keys rest
+// while a field has the focus, and where the settings turn them off. Dialogs and toasts, too.
 "use strict";
 
+(() => {
 const PLACES = { t: "/tasks", e: "/emails", p: "/people", c: "/campaigns", f: "/feed" };
+const TOAST_STAYS = 10_000; // milliseconds, not counted while it is looked at
 let wasG = false;
 
 function isTyping(target) {
   return target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 }
 
+// Shown, or within a menu that one click would show.
+function isThere(element) {
+  if (element.disabled || element.getAttribute("aria-disabled") === "true") return false;
+  if (element.checkVisibility()) return true;
+  const menu = element.closest("details:not([open])");
+  return menu !== null && menu.checkVisibility();
+}
+
 function rows() {
-  return [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent !== null);
+  return [...document.querySelectorAll("[data-row]")].filter((row) => row.checkVisibility());
+}
+
+function at() {
+  return document.querySelector("[data-row][data-at]") || document.querySelector("[data-row][aria-current]");
 }
 
 function move(step) {
   const all = rows();
   if (!all.length) return;
-  const at = all.findIndex((row) => row.hasAttribute("data-at"));
-  const next = all[Math.max(0, Math.min(all.length - 1, at + step))];
+  const here = all.indexOf(at());
+  const next = all[Math.max(0, Math.min(all.length - 1, here + step))];
   all.forEach((row) => row.removeAttribute("data-at"));
   next.setAttribute("data-at", "");
   next.scrollIntoView({ block: "nearest" });
   const link = next.querySelector("a");
   if (link) link.focus({ preventScroll: true });
+  next.dispatchEvent(new CustomEvent("drumbeat:move", { bubbles: true }));
 }
 
 function press(key) {
   const scope = document.querySelector("dialog[open]") || document;
-  const wanted = [...scope.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)].find(
-    (element) => element.offsetParent !== null && !element.disabled);
+  const wanted = [...scope.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)].find(isThere);
   if (!wanted) return false;
   if (wanted.matches("input[type=radio], input[type=checkbox]")) {
     wanted.checked = wanted.type === "radio" ? true : !wanted.checked;
@@ -48,14 +62,18 @@ document.addEventListener("keydown", (event) => {
     if (press(name)) event.preventDefault();
     return;
   }
+  const dialog = document.querySelector("dialog[open]");
   if (event.key === "Escape") {
-    const open = document.querySelector("dialog[open]");
-    if (open) return;
+    if (dialog) return;
     if (isTyping(event.target)) event.target.blur();
     else press("escape");
     return;
   }
   if (isTyping(event.target) || document.body.dataset.singleKeys === "off") return;
+  if (dialog) {
+    if (name.length === 1 && press(name)) event.preventDefault();
+    return;
+  }
   if (wasG) {
     wasG = false;
     const place = PLACES[name];
@@ -74,16 +92,56 @@ document.addEventListener("keydown", (event) => {
   if (name === "?") { press("?") || document.querySelector("[data-keys-sheet]").click(); return; }
   if (name === "j" || name === "k") { event.preventDefault(); move(name === "j" ? 1 : -1); return; }
   if (name === "enter" && !event.target.closest("a, button, summary, input")) {
-    const at = document.querySelector("[data-row][data-at] a");
-    if (at) at.click();
+    const link = at()?.querySelector("a");
+    if (link) link.click();
     return;
   }
   if (name === "x") {
-    const box = document.querySelector("[data-row][data-at] input[type=checkbox]");
+    const box = at()?.querySelector("input[type=checkbox]:not(:disabled)");
     if (box) { box.click(); event.preventDefault(); return; }
   }
   if (press(name)) event.preventDefault();
 });
+
+// `data-dialog` opens the dialog of that id; without a script, the link leads to a page instead.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-dialog]");
+  const dialog = opener && document.getElementById(opener.dataset.dialog);
+  if (dialog) {
+    event.preventDefault();
+    opener.closest("details")?.removeAttribute("open");
+    dialog.showModal();
+    return;
+  }
+  if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+  if (event.target.closest("[data-close-toast]")) event.target.closest("[data-toast]").remove();
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.removeAttribute("open");
+  }
+});
+
+// Toasts go by themselves, but for those that tell of trouble.
+function watch(toast) {
+  let timer;
+  const start = () => { timer = setTimeout(() => toast.remove(), TOAST_STAYS); };
+  const stop = () => clearTimeout(timer);
+  toast.addEventListener("mouseenter", stop);
+  toast.addEventListener("focusin", stop);
+  toast.addEventListener("mouseleave", start);
+  toast.addEventListener("focusout", start);
+  start();
+}
+
+function watchToasts() {
+  for (const toast of document.querySelectorAll("[data-toast]:not([data-stays]):not([data-watched])")) {
+    toast.setAttribute("data-watched", "");
+    watch(toast);
+  }
+}
+
+const toasts = document.getElementById("toasts");
+if (toasts) new MutationObserver(watchToasts).observe(toasts, { childList: true });
+watchToasts();
 
 // The sheet of all keys: what stands on the page, collected.
 document.addEventListener("click", (event) => {
@@ -95,16 +153,27 @@ document.addEventListener("click", (event) => {
     sheet.className = "dialog";
     const title = document.createElement("h2");
     title.textContent = event.target.closest("[data-keys-sheet]").textContent.replace("?", "").trim();
-    const hints = document.querySelector(".hints").cloneNode(true);
-    hints.className = "keys-list";
+    const list = document.querySelector(".hints").cloneNode(true);
+    list.className = "keys-list";
+    for (const link of document.querySelectorAll(".nav a[aria-keyshortcuts]")) {
+      const line = document.createElement("span");
+      for (const key of link.getAttribute("aria-keyshortcuts").split(" ")) {
+        const kbd = document.createElement("kbd");
+        kbd.textContent = key;
+        line.append(kbd);
+      }
+      line.append(` ${link.querySelector("span").textContent}`);
+      list.append(line);
+    }
     const form = document.createElement("form");
     form.method = "dialog";
     const close = document.createElement("button");
     close.className = "btn";
     close.textContent = "Esc";
     form.append(close);
-    sheet.append(title, hints, form);
+    sheet.append(title, list, form);
     document.body.append(sheet);
   }
   sheet.showModal();
 });
+})();

@@ -1,0 +1,104 @@
+// The Tasks page: the pane follows the list, several tasks are selected, dialogs are opened.
+"use strict";
+
+(() => {
+const main = document.getElementById("main");
+const LOOK_AFTER = 120; // milliseconds: who runs through the list with J fetches one task, not all
+let looking;
+
+function checked() {
+  return [...document.querySelectorAll("#tasks-list input[name=id]:checked")];
+}
+
+function showSelection() {
+  const bar = document.getElementById("bulk-bar");
+  if (!bar) return;
+  const boxes = checked();
+  bar.hidden = boxes.length === 0;
+  bar.querySelector("strong").textContent =
+    boxes.length === 1 ? bar.dataset.one : bar.dataset.many.replace("{n}", boxes.length);
+  for (const row of document.querySelectorAll("#tasks-list .row")) {
+    row.classList.toggle("is-checked", row.querySelector("input[name=id]:checked") !== null);
+  }
+}
+
+function clearSelection() {
+  for (const box of checked()) box.checked = false;
+  document.getElementById("tasks-list").classList.remove("is-selecting");
+  showSelection();
+}
+
+function look(row) {
+  for (const other of document.querySelectorAll("#tasks-list [aria-current=true].row")) {
+    other.removeAttribute("aria-current");
+  }
+  row.setAttribute("aria-current", "true");
+  history.replaceState({ htmx: true }, "", row.dataset.address);
+  return htmx.ajax("GET", row.dataset.pane, { target: "#task", swap: "innerHTML" });
+}
+
+main.addEventListener("drumbeat:move", (event) => {
+  clearTimeout(looking);
+  const row = event.target;
+  if (!row.dataset.pane || main.classList.contains("is-open")
+    && matchMedia("(max-width: 1000px)").matches) return;
+  looking = setTimeout(() => look(row), LOOK_AFTER);
+});
+
+main.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-open]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    const row = link.closest("[data-row]");
+    event.preventDefault();
+    clearTimeout(looking);
+    if (document.getElementById("tasks-list").classList.contains("is-selecting")) {
+      row.querySelector("input").click();
+      return;
+    }
+    for (const other of document.querySelectorAll("[data-at]")) other.removeAttribute("data-at");
+    row.setAttribute("data-at", "");
+    main.classList.add("is-open");
+    look(row);
+  }
+  const back = event.target.closest("a[data-back]");
+  if (back) {
+    event.preventDefault();
+    main.classList.remove("is-open");
+    history.replaceState({ htmx: true }, "", back.getAttribute("href"));
+  }
+  if (event.target.closest("[data-clear-selection]")) clearSelection();
+  if (event.target.closest("[data-select-mode]")) {
+    const list = document.getElementById("tasks-list");
+    if (list.classList.toggle("is-selecting") === false) clearSelection();
+  }
+});
+
+main.addEventListener("change", (event) => {
+  if (event.target.matches("input[name=id]")) showSelection();
+});
+
+// Enter in the pane of an email opens the compose window, as on its row.
+document.addEventListener("htmx:after:swap", () => {
+  showSelection();
+  const fetched = document.getElementById("dialog");
+  if (fetched && fetched.firstElementChild && !fetched.open) fetched.showModal();
+  const list = document.getElementById("tasks-list");
+  const count = document.querySelector(".nav a[aria-current] .count");
+  if (list && count && !list.hasAttribute("data-partial")) {
+    count.textContent = list.dataset.openTasks === "0" ? "" : list.dataset.openTasks;
+  }
+});
+
+// A dialog that was fetched is fetched anew the next time.
+main.addEventListener("close", (event) => {
+  if (event.target.id === "dialog") event.target.replaceChildren();
+}, true);
+
+// What was asked closes its dialog; what it could not do stands in the toast.
+document.addEventListener("htmx:before:swap", () => {
+  for (const dialog of document.querySelectorAll("#main dialog[open]")) dialog.close();
+});
+
+// Browsers fill boxes in again when one comes back: a selection that nobody sees would be acted on.
+clearSelection();
+})();
