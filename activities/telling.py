@@ -164,6 +164,7 @@ class Telling:
     async def hold_mailbox(self, words: str) -> None:
         """Nothing leaves from it until somebody has looked and released it; all wait."""
         mailbox = self.case.message.mailbox
+        await ledger.lock_mailbox(self.tx, mailbox)
         if await holds.of_target(self.tx, HoldKind.MAILBOX, mailbox, self.now):
             return
         hold_id = f"h{secrets.token_hex(8)}"
