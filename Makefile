@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check bench storm lock clean
 .DEFAULT_GOAL := help
 
 help: ## show these commands
@@ -32,6 +32,9 @@ check: ## formatting, lint, types and the arrows between the rooms
 
 bench: setup ## measure against the floor
 	@$(BIN)/python -m bench
+
+storm: setup ## kill processes at random for 20 minutes, and count every email
+	@$(BIN)/python -m storm $(STORM)
 
 lock: ## pin what requirements*.in name, by hash (needs uv)
 	$(LOCK) requirements.in -o requirements.txt

@@ -34,7 +34,7 @@ from tests.deaths import Death, Promise
 from tests.mail.servers import STALL, Doing, Phase, ScriptedServer
 from tests.temporal_server import TemporalServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ADDRESS = "ada@example.org"
 REPS = """\
@@ -218,7 +218,7 @@ async def courses(
     folder, slots = tmp_path_factory.mktemp("deaths"), asyncio.Semaphore(AT_ONCE)
 
     async def one(point: Death) -> Course:
-        async with slots, asyncio.timeout(100):
+        async with slots, asyncio.timeout(250):
             where = folder / point.name.lower()
             async with scene(where, temporal_server, temporal_client) as made:
                 return await course(point, made)
