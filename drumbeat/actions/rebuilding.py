@@ -74,13 +74,9 @@ async def close(store: Store, enrollment_id: str, outcome: Outcome) -> None:
     async with store.write() as tx:
         now = await store.now(tx)
         row = await ledger.enrollment(tx, enrollment_id)
-        found = await tx.execute(
-            select(events.c.key).where(events.c.enrollment_id == enrollment_id)
-        )
-        # The workflow may have recorded events beyond the number at which the row stands.
-        last = max([row.seq, *(int(key) for key in found.scalars() if key.isdecimal())])
         detail = {"outcome": str(outcome)}
-        entry = Entry(seq=last + 1, at=now, what=What.ENDED, detail=detail)
+        seq = await _last_seq(tx, row) + 1
+        entry = Entry(seq=seq, at=now, what=What.ENDED, detail=detail)
         await recording.add_event(tx, row, entry, now)
         shown = Shown(state=State.ENDED, outcome=outcome, step=row.step)
         await recording.stand(tx, row, entry.seq, shown, row.standing, now)
@@ -200,7 +196,7 @@ async def _carried(tx: AsyncConnection, row: Row[Any], start: Start) -> str:
     worked = {task.step: task.status for task in await tx.execute(wanted)}
     state.standing = Standing.model_validate_json(row.standing)
     state.step = step - 1
-    state.seq = row.seq
+    state.seq = await _last_seq(tx, row)
     state.bounced = row.bounced_at is not None
     state.drafts = {
         number: email.draft_id for number, email in emails.items() if email.draft_id is not None
@@ -215,3 +211,12 @@ def _how(email: Row[Any] | None, task: str | None) -> Over:
     if email is not None and email.state == MessageState.SENT:
         return "sent" if task is None else "sent_by_rep"
     return "done" if task == TaskStatus.COMPLETED else "skipped"
+
+
+async def _last_seq(tx: AsyncConnection, row: Row[Any]) -> int:
+    """The number of the last entry: events may be recorded beyond the one at which the row stands.
+
+    An entry under a number that was used before would be taken for a repetition, and lost.
+    """
+    found = await tx.execute(select(events.c.key).where(events.c.enrollment_id == row.id))
+    return max([row.seq, *(int(key) for key in found.scalars() if key.isdecimal())])
