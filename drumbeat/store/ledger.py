@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Delete, Row, delete, func, insert, select, update
+from sqlalchemy import Delete, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.calendar import Plan
@@ -21,6 +21,27 @@ from drumbeat.store.schema import enrollments, marks, messages, reps
 
 Message = Row[Any]
 
+# What follows is executed for every send, and made once: SQLAlchemy takes longer to make a
+# statement than SQLite to carry it out (docs/measured.md).
+_ENROLLMENT = (
+    select(enrollments)
+    .where(enrollments.c.id == bindparam("enrollment"))
+    .with_for_update(key_share=True)
+)
+_THIS_MESSAGE = (
+    messages.c.enrollment_id == bindparam("enrollment"),
+    messages.c.step == bindparam("number"),
+)
+_MESSAGE = select(messages).where(*_THIS_MESSAGE).with_for_update(key_share=True)
+_CHANGE = update(messages).where(*_THIS_MESSAGE)
+_HAND_OVER = _CHANGE.where(
+    messages.c.state == MessageState.SENDING,
+    messages.c.attempt == bindparam("own_attempt"),
+    messages.c.handing_over_at.is_(None),
+)
+_ADDRESS = select(reps.c.email).where(reps.c.id == bindparam("rep"))
+_MARK = insert(marks)
+
 
 async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
     """The enrollment's row, locked where the database locks rows.
@@ -28,10 +49,7 @@ async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
     Raises:
         LookupError: There is none.
     """
-    found = await tx.execute(
-        select(enrollments).where(enrollments.c.id == enrollment_id).with_for_update(key_share=True)
-    )
-    row = found.one_or_none()
+    row = (await tx.execute(_ENROLLMENT, {"enrollment": enrollment_id})).one_or_none()
     if row is None:
         raise LookupError(f"the tables know no enrollment {enrollment_id}")
     return row
@@ -66,7 +84,7 @@ async def new_message(
     tx: AsyncConnection, row: Row[Any], step: int, due_at: datetime | None, now: datetime
 ) -> dict[str, Any]:
     """The values of a scheduled email's row."""
-    found = await tx.execute(select(reps.c.email).where(reps.c.id == row.rep_id))
+    found = await tx.execute(_ADDRESS, {"rep": row.rep_id})
     plan = Plan.model_validate_json(row.plan)
     return message_values(
         enrollment_id=row.id,
@@ -109,11 +127,7 @@ def message_values(
 
 async def message(tx: AsyncConnection, enrollment_id: str, step: int) -> Message | None:
     """An email's row, locked where the database locks rows."""
-    found = await tx.execute(
-        select(messages)
-        .where(messages.c.enrollment_id == enrollment_id, messages.c.step == step)
-        .with_for_update(key_share=True)
-    )
+    found = await tx.execute(_MESSAGE, {"enrollment": enrollment_id, "number": step})
     return found.one_or_none()
 
 
@@ -133,14 +147,15 @@ async def change(
     """Put an email into a state; a reason goes with `why`, none clears it."""
     why: Why | None = values.pop("why", None)
     await tx.execute(
-        update(messages)
-        .where(messages.c.enrollment_id == row.enrollment_id, messages.c.step == row.step)
-        .values(
-            state=state,
-            why=why.model_dump(mode="json") if why else None,
-            updated_at=now,
+        _CHANGE,
+        {
+            "enrollment": row.enrollment_id,
+            "number": row.step,
+            "state": state,
+            "why": why.model_dump(mode="json") if why else None,
+            "updated_at": now,
             **values,
-        )
+        },
     )
 
 
@@ -150,29 +165,20 @@ async def hand_over(tx: AsyncConnection, row: Message, attempt: int, now: dateti
     Returns:
         False where another attempt has superseded this one, or the mark is set already.
     """
-    marked = await tx.execute(
-        update(messages)
-        .where(
-            messages.c.enrollment_id == row.enrollment_id,
-            messages.c.step == row.step,
-            messages.c.state == MessageState.SENDING,
-            messages.c.attempt == attempt,
-            messages.c.handing_over_at.is_(None),
-        )
-        .values(handing_over_at=now)
-    )
+    own = {"enrollment": row.enrollment_id, "number": row.step, "own_attempt": attempt}
+    marked = await tx.execute(_HAND_OVER, {**own, "handing_over_at": now})
     if marked.rowcount != 1:
         return False
     # A mark at this instant counts for all that its place did, from now on: nothing is freed.
     await give_back(tx, row, now)
-    await tx.execute(insert(marks).values(_mark(row, now, attempt, handed_over=True)))
+    await tx.execute(_MARK, _mark(row, now, attempt, handed_over=True))
     return True
 
 
 async def take_place(tx: AsyncConnection, row: Message, at: datetime) -> None:
     """Note that the mailbox is taken for this email at an instant (UTC)."""
     await give_back(tx, row)
-    await tx.execute(insert(marks).values(_mark(row, at, row.attempt, handed_over=False)))
+    await tx.execute(_MARK, _mark(row, at, row.attempt, handed_over=False))
 
 
 async def give_back(tx: AsyncConnection, row: Message, but_until: datetime | None = None) -> None:
