@@ -219,4 +219,5 @@ async def _last_seq(tx: AsyncConnection, row: Row[Any]) -> int:
     An entry under a number that was used before would be taken for a repetition, and lost.
     """
     found = await tx.execute(select(events.c.key).where(events.c.enrollment_id == row.id))
-    return max([row.seq, *(int(key) for key in found.scalars() if key.isdecimal())])
+    last: int = max([row.seq, *(int(key) for key in found.scalars() if key.isdecimal())])
+    return last
