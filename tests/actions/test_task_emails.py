@@ -277,3 +277,33 @@ async def test_only_an_email_of_a_step_is_sent(quick_office: Office) -> None:
     own = await tasks.add(quick_office.desk, "ada@example.org", "Write", kind="email")
     with pytest.raises(ActionError, match="belongs to no step"):
         await task_emails.send(quick_office.desk, own.task.id)
+
+
+async def test_a_reassigned_email_still_leaves_from_the_enrollments_mailbox(
+    quick_office: Office, mailer: MemoryMailer
+) -> None:
+    enrolled = await at_a_letter(quick_office)
+    task = task_id(enrolled, 1)
+    done = await tasks.reassign(quick_office.desk, task, ALAN)
+    assert "still leaves from the mailbox of the enrollment's rep" in done.text
+    await task_emails.send(desk_of(quick_office, ALAN), task)
+    [received] = mailer.received
+    assert (received.sender, str(parsed(received.content)["From"])) == (
+        GRACE,
+        "Grace Hopper <grace@example.com>",
+    )
+
+
+async def test_what_could_not_leave_is_not_scheduled_where_letters_are_looked_at(
+    quick_office: Office,
+) -> None:
+    enrolled = await quick_office.enroll(campaign(letter(body="<p>{{! how you met }}</p>")))
+    await quick_office.until_task(enrolled, 1)
+    with pytest.raises(ActionError, match=r"is not scheduled: replace the field prompt"):
+        await task_emails.schedule(
+            quick_office.desk,
+            task_id(enrolled, 1),
+            "2099-11-24T09:30",
+            letters=quick_office.letters,
+        )
+    assert (await tasks.find(quick_office.desk, task_id(enrolled, 1))).status == "open"
