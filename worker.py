@@ -15,9 +15,11 @@ from activities.enrollments import Enrollments
 from activities.incidents import IncidentInterceptor
 from activities.letters import Letters
 from activities.metrics import CountingInterceptor
+from activities.restoring import RestoreInterceptor
 from activities.tasks import Tasks
 from drumbeat.actions.delivery import Delivery
 from drumbeat.actions.doubts import Doubts
+from drumbeat.actions.restoring import hold_if_restored
 from drumbeat.actions.watching import Watch
 from drumbeat.cli.errors import CommandRefused, report
 from drumbeat.logs import start_logging
@@ -53,7 +55,12 @@ def build_worker(
             Enrollments(store).record,
         ],
         # The first is the outermost: what is counted has got past the one after it.
-        interceptors=[RecordingInterceptor(), CountingInterceptor(), IncidentInterceptor()],
+        interceptors=[
+            RecordingInterceptor(),
+            CountingInterceptor(),
+            IncidentInterceptor(),
+            RestoreInterceptor(store),
+        ],
         max_cached_workflows=settings.worker_cache,
         max_concurrent_workflow_tasks=settings.worker_slots,
         max_concurrent_activities=settings.worker_slots,
@@ -82,6 +89,7 @@ async def run(settings: Settings) -> None:
         mailer = SmtpMailer()
         stack.push_async_callback(mailer.close)
         client = await connect(settings)
+        await hold_if_restored(store, client, settings.task_queue)
         letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), known)
         delivery = Delivery(store, client, settings.task_queue)
         watch = Watch(store)
