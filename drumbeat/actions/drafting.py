@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote as percent
@@ -13,6 +14,7 @@ from activities.letters import Case, Draftable, Letters, keep_shown
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError
 from drumbeat.campaign import templates
+from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.states import Why, explain
 from drumbeat.campaign.templates import Body
 from drumbeat.mail.composing import Quote, clean_draft
@@ -23,6 +25,8 @@ LINK_LIMITS = (
     "and a new conversation."
 )
 """What a rep must know of a compose link (SPEC section 5)."""
+
+MOST_COPIES = 20
 
 _HTML = re.compile(
     r"</?(?:a|b|body|br|div|em|h[1-6]|html|i|li|ol|p|span|strong|table|u|ul)\b[^<>]*>", re.I
@@ -47,6 +51,12 @@ class EmailShown:
     """Whether a rep has edited it."""
     attachments: tuple[str, ...]
     """Their files' names."""
+    sizes: tuple[int, ...] = ()
+    """Of the attachments, in bytes."""
+    cc: tuple[str, ...] = ()
+    """Addresses."""
+    in_thread: bool = False
+    """Whether it hangs on an email before it."""
 
     @property
     def gmail(self) -> str:
@@ -110,6 +120,9 @@ async def show_email(
         trouble=templates.check_typed(subject, body.html),
         is_draft=case.draft is not None,
         attachments=tuple(file.filename for file in case.step.template.attachments),
+        sizes=tuple(file.size for file in case.step.template.attachments),
+        cc=tuple(case.draft.cc) if case.draft is not None else (),
+        in_thread=shown.thread.in_reply_to is not None,
     )
 
 
@@ -123,6 +136,7 @@ async def save_draft(
     subject: str | None,
     body: str | None,
     who: str | None,
+    cc: Sequence[str] | None = None,
 ) -> tuple[str, str | None]:
     """Save a rep's text as a new draft; nothing uses it until the workflow is told.
 
@@ -135,13 +149,15 @@ async def save_draft(
         subject: The new subject; None: as it was.
         body: The new text, HTML or plain; None: as it was.
         who: The id of the rep.
+        cc: The addresses of the new copies; None: as they were.
 
     Returns:
         The draft's id, and what would keep it from being sent as it stands, if anything.
 
     Raises:
-        ActionError: It cannot be rendered, or the text is empty or too long.
+        ActionError: It cannot be rendered, the text is empty or too long, or an address is none.
     """
+    copies = None if cc is None else _addresses(cc)
     case = await _read(desk, letters, enrollment_id, step, draft_id)
     if case.draft is not None:
         rendering = Body.model_validate(case.draft.rendering)
@@ -153,6 +169,8 @@ async def save_draft(
     if not new_subject:
         raise ActionError("the subject is empty: an email needs one")
     html = old_html if body is None else _typed(body, case.rep.signature)
+    if copies is None:
+        copies = list(case.draft.cc) if case.draft is not None else []
     new_id = f"d{secrets.token_hex(8)}"
     async with desk.store.write() as tx:
         await tx.execute(
@@ -162,7 +180,7 @@ async def save_draft(
                 step=step,
                 subject=new_subject,
                 html=html,
-                cc=list(case.draft.cc) if case.draft is not None else [],
+                cc=copies,
                 rendering=rendering.model_dump(),
                 who=who or "",
                 at=await desk.store.now(tx),
@@ -201,6 +219,23 @@ def _typed(text: str, signature: str | None) -> str:
     if signature and " ".join(signature.split()) not in shown:
         html = templates.append_html(html, f"\n{_paragraphs(signature)}")
     return html
+
+
+def _addresses(typed: Sequence[str]) -> list[str]:
+    """Addresses as they are kept, each once.
+
+    Raises:
+        ActionError: One of them is none, or they are too many.
+    """
+    found: dict[str, None] = {}
+    for text in typed:
+        try:
+            found[normalise_address(text)] = None
+        except BadAddress as error:
+            raise ActionError(f"Cc: {error}") from error
+    if len(found) > MOST_COPIES:
+        raise ActionError(f"Cc: at most {MOST_COPIES} addresses, these are {len(found)}")
+    return list(found)
 
 
 async def _read(

@@ -1,6 +1,7 @@
 """What a rep does with an email task: write, send, schedule, take back (SPEC section 5)."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,8 @@ async def write_draft(
     *,
     subject: str | None = None,
     body: str | None = None,
+    cc: Sequence[str] | None = None,
+    draft_id: str | None = None,
 ) -> tuple[str, str | None]:
     """Save a rep's text; `send`, `schedule` or `tasks.edit` make it the task's.
 
@@ -50,6 +53,8 @@ async def write_draft(
         task_id: The task.
         subject: The email's subject; None: as it was.
         body: HTML or plain text; None: as it was.
+        cc: The addresses of the copies; None: as they were.
+        draft_id: The draft before it; None: the task's, if there is one.
 
     Returns:
         The draft's id, and what would keep it from being sent as it stands, if anything.
@@ -64,10 +69,11 @@ async def write_draft(
         letters,
         hand.task.enrollment_id,
         hand.task.step,
-        hand.task.draft_id,
+        draft_id or hand.task.draft_id,
         subject=subject,
         body=body,
         who=hand.who,
+        cc=cc,
     )
 
 

@@ -17,6 +17,7 @@ from drumbeat.mail.headers import POLICY, BadHeader, address
 from drumbeat.mail.quoting import Quote, clean_draft, quote
 
 __all__ = [
+    "UNSUBSCRIBE_LINE",
     "BadHeader",
     "Composed",
     "Letter",
@@ -35,7 +36,8 @@ _PLACE = "drumbeat-attachment-"
 # a space: nothing else in an email can look like this.
 _PLACES = re.compile(rb"^" + _PLACE.encode() + rb"([0-9a-f]{64})\r\n", re.MULTILINE)
 _DOCUMENT = re.compile(r"<(?:html|body)[\s>]", re.IGNORECASE)
-_UNSUBSCRIBE = "If you would rather not hear from me again, unsubscribe here"
+UNSUBSCRIBE_LINE = "If you would rather not hear from me again, unsubscribe here"
+"""What stands under a letter whose own text does not say how to unsubscribe."""
 _TYPES = (
     mimetypes.MimeTypes()
 )  # Python's own list: what the machine adds is not the same everywhere
@@ -162,7 +164,7 @@ def _text(letter: Letter) -> str:
     if letter.quote:
         parts.append(letter.quote.text)
     if letter.unsubscribe_url not in letter.body.text:
-        parts.append(f"{_UNSUBSCRIBE}: {letter.unsubscribe_url}")
+        parts.append(f"{UNSUBSCRIBE_LINE}: {letter.unsubscribe_url}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,7 +174,7 @@ def _html(letter: Letter) -> str:
     if letter.quote:
         pieces.append(f"\n<br>\n{letter.quote.html}")
     if url not in html and letter.unsubscribe_url not in html:
-        line = f'{_UNSUBSCRIBE}: <a href="{url}">unsubscribe</a>'
+        line = f'{UNSUBSCRIBE_LINE}: <a href="{url}">unsubscribe</a>'
         pieces.append(f'\n<p style="font-size:small;color:#666">{line}</p>')
     if not _DOCUMENT.search(html):
         head = '<head><meta charset="utf-8"></head>'

@@ -30,6 +30,7 @@ from drumbeat.store.schema import (
     drafts,
     enrollments,
     events,
+    messages,
     people,
     reps,
     tasks,
@@ -261,6 +262,22 @@ async def newest_draft(tx: AsyncConnection, enrollment_id: str, step: int) -> Ro
     )
     row: Row[Any] | None = (await tx.execute(wanted)).one_or_none()
     return row
+
+
+async def last_sent(tx: AsyncConnection, enrollment_id: str, before: int) -> datetime | None:
+    """When the last email before a step left; None: none has."""
+    wanted = (
+        select(messages.c.sent_at)
+        .where(
+            messages.c.enrollment_id == enrollment_id,
+            messages.c.step < before,
+            messages.c.sent_at.is_not(None),
+        )
+        .order_by(messages.c.step.desc())
+        .limit(1)
+    )
+    at: datetime | None = (await tx.execute(wanted)).scalar_one_or_none()
+    return at
 
 
 def _conditions(filters: Filters, *, with_kind: bool = True) -> list[ColumnElement[bool]]:
