@@ -38,10 +38,14 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their columns' names; None stays empty."""
+    """Print rows under their columns' names; None stays empty.
+
+    A narrow terminal breaks what does not fit, but for the first column: an id or an address is
+    copied from there into the next command.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(Text(column), overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(Text(column), overflow="fold", no_wrap=place == 0)
     for row in rows:
         # As Text: what people typed may look like rich's markup.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
