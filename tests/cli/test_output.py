@@ -8,7 +8,7 @@ ROW = ("e45ca29fcc1c838b-2", "Introduce yourself", "adele.goldstine@example.com"
 COLUMNS = ("id", "subject", "person", "campaign")
 
 
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("width", [50, 60])
 def test_a_narrow_terminal_breaks_no_id(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
