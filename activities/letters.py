@@ -320,8 +320,9 @@ class Letters:
         )
         try:
             body = await self._renderer.render(case.step.template, values)
-        except (templates.TemplateError, RenderingStopped):
-            return Why(code=WhyCode.TEMPLATE)
+        except (templates.TemplateError, RenderingStopped) as error:
+            # Its text names neither person nor data.
+            return Why(code=WhyCode.TEMPLATE, detail=str(error))
         if isinstance(body, MissingData):
             return Why(code=WhyCode.MISSING_DATA, detail=", ".join(body.tokens))
         return body

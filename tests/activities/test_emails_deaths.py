@@ -237,6 +237,24 @@ async def test_a_late_250_after_sending_again_leaves_what_was_recorded(world: Wo
     assert await world.outbox() == []
 
 
+async def test_a_late_250_stops_the_attempt_that_a_person_has_asked_for(world: World) -> None:
+    walk = await ada(world)
+    late, again = Slow(before_mark=False), Slow(before_mark=True)
+    send = walk.asking()
+    first = asyncio.create_task(walk.run(send, late))
+    await late.reached.wait()
+    walk.hears(send, await walk.run(send))
+    handling.resolve_doubt(walk.state, messages.ResolveDoubt(sent=False), world.clock())
+    second = asyncio.create_task(walk.send(again))
+    await again.reached.wait()
+    late.go_on.set()
+    assert await first == Sent(at=DUE)
+    again.go_on.set()
+    assert await second == Sent(at=DUE)
+    assert again.received == []
+    assert await walk.state_of(1) == MessageState.SENT
+
+
 async def test_the_servers_answer_waits_for_a_database_that_is_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,14 @@ async def test_a_draft_with_marks_of_a_template_is_never_rendered_and_blocks(
 
 async def test_a_template_that_fails_blocks(world: World) -> None:
     walk = (await world.enroll(campaign(email("<p>{{ 1 / 0 }}</p>")))).due()
-    assert why(await walk.send())[0] == WhyCode.TEMPLATE
+    code, detail = why(await walk.send())
+    assert code == WhyCode.TEMPLATE
+    assert detail == "the template fails in line 1 of the body: ZeroDivisionError"
+
+
+async def test_of_data_with_which_a_template_fails_nothing_is_told(world: World) -> None:
+    walk = (await world.enroll(campaign(email("<p>{{ phone | int / 0 }}</p>")), phone="5551")).due()
+    assert "5551" not in why(await walk.send())[1]
 
 
 async def test_an_address_that_cannot_stand_in_a_header_blocks_with_the_headers_word(
