@@ -174,6 +174,7 @@ def shown() -> Select[Any]:
             people.c.timezone.label("person_zone"),
             reps.c.email.label("rep"),
             reps.c.name.label("rep_name"),
+            reps.c.timezone.label("rep_zone"),
             enrollments.c.plan,
             enrollments.c.standing,
             enrollments.c.version,

@@ -13,11 +13,12 @@ from sqlalchemy import Row
 
 from drumbeat.actions import access, tasks
 from drumbeat.actions.asking import Answer
-from drumbeat.actions.desk import Desk
+from drumbeat.actions.desk import Desk, moment
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.signing import User
 from drumbeat.actions.tasks import Done
 from drumbeat.campaign.model import Priority
+from drumbeat.campaign.states import TaskStatus
 from drumbeat.store import campaigns, people
 from drumbeat.store.lists import tasks as lists
 from drumbeat.store.users import Role
@@ -61,7 +62,11 @@ class Toast:
 async def show(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
     """The queue of whoever is signed in."""
     wanted = wanted_of(request.query_params, user, site)
-    return await _page(request, site, user, await read_list(site, user, wanted))
+    listing = await read_list(site, user, wanted)
+    toast = None
+    if did := request.query_params.get("did"):
+        toast = await _became(site, user, did, listing.reader)
+    return await _page(request, site, user, listing, toast)
 
 
 @router.get("/filter")
@@ -209,13 +214,14 @@ async def show_pane(request: Request, site: TheSite, user: TheUser, task_id: str
     return part(request, user, "tasks_pane.html", pane=pane, **values)
 
 
-@router.get("/{task_id}/{what}")
-async def show_form(
-    request: Request, site: TheSite, user: TheUser, task_id: str, what: str
-) -> HTMLResponse:
+@router.get("/{task_id}/complete")
+@router.get("/{task_id}/skip")
+@router.get("/{task_id}/snooze")
+@router.get("/{task_id}/reassign")
+@router.get("/{task_id}/edit")
+async def show_form(request: Request, site: TheSite, user: TheUser, task_id: str) -> HTMLResponse:
     """The form of an action as a page of its own, where no script runs."""
-    if what not in ("complete", "skip", "snooze", "reassign", "edit"):
-        raise NotFound("there is no such page")
+    what = request.url.path.rsplit("/", 1)[-1]
     pane, reader = await read_pane(site, user, task_id)
     wanted = replace(wanted_of(request.query_params, user, site), task=task_id)
     values = _pane_values(site, user, wanted, reader)
@@ -481,6 +487,24 @@ async def _own(site: Site, user: User, task_id: str) -> Row[Any]:
     if row is None:
         raise NotFound("there is no such task")
     return row
+
+
+async def _became(site: Site, user: User, task_id: str, reader: Reader) -> Toast | None:
+    """What became of an email that was sent or scheduled before this page was asked for."""
+    async with site.store.read() as tx:
+        task = await lists.one(tx, access.own_tasks(user), task_id)
+    if task is None:
+        return None
+    t = texts()
+    name = name_of(task.fields, task.person)
+    match task.status:
+        case TaskStatus.COMPLETED:
+            return Toast(t("compose.sent_to", name=name))
+        case TaskStatus.SCHEDULED if task.send_at is not None:
+            at = moment(task.send_at, tasks.zone_of(task), reader.zone)
+            return Toast(t("compose.leaves_to", name=name, at=at))
+        case _:
+            return Toast(t("compose.waiting_to", name=name))
 
 
 def _may_take_back(user: User, task: Row[Any]) -> bool:

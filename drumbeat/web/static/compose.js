@@ -1,0 +1,350 @@
+// The compose window: the letter is edited in its frame, saved as one types, and sent as it is shown.
+"use strict";
+
+(() => {
+const form = document.getElementById("compose");
+const frame = document.getElementById("letter-frame");
+if (!form || !frame) return;
+
+const SAVE_AFTER = 900; // milliseconds without a key
+const words = form.dataset;
+const address = `/tasks/${words.task}`;
+const saved = document.getElementById("saved");
+const fill = document.getElementById("fill");
+const send = document.getElementById("send");
+const scheduleButton = document.getElementById("schedule-button");
+let letter;
+let timer;
+let running = Promise.resolve();
+let isChanged = false;
+let isToKeep = false;
+let isLeaving = false;
+
+// The schedule stands on the page where no script runs; here it is a dialog.
+const section = document.getElementById("schedule");
+const schedule = document.createElement("dialog");
+schedule.id = "schedule";
+schedule.className = "dialog";
+schedule.setAttribute("aria-labelledby", "schedule-title");
+schedule.append(...section.childNodes);
+section.replaceWith(schedule);
+
+// ---- the letter ----
+
+function prompts() {
+  return [...letter.querySelectorAll("mark.drumbeat-prompt")];
+}
+
+function html() {
+  const copy = letter.cloneNode(true);
+  for (const mark of copy.querySelectorAll("mark.drumbeat-prompt")) {
+    mark.replaceWith(`{{! ${mark.dataset.prompt} }}`);
+  }
+  return copy.innerHTML;
+}
+
+function left() {
+  const inSubject = (form.elements.subject.value.match(/\{\{!.*?\}\}/g) || []).length;
+  return prompts().length + inSubject;
+}
+
+function showPrompts() {
+  const n = left();
+  const count = document.getElementById("prompts");
+  count.hidden = n === 0;
+  count.firstElementChild.textContent = n === 1 ? words.promptsOne : words.prompts.replace("{n}", n);
+  fill.textContent = n === 0 ? "" : n === 1 ? words.fillOne : words.fill.replace("{n}", n);
+  for (const button of [send, scheduleButton, schedule.querySelector(".primary")]) {
+    if (n) button.setAttribute("aria-disabled", "true");
+    else button.removeAttribute("aria-disabled");
+  }
+}
+
+function fit() {
+  const document_ = frame.contentDocument;
+  frame.height = Math.ceil(document_.body.getBoundingClientRect().height);
+}
+
+function choose(mark) {
+  for (const other of prompts()) other.classList.toggle("is-at", other === mark);
+  const range = frame.contentDocument.createRange();
+  range.selectNodeContents(mark);
+  const selection = frame.contentDocument.getSelection();
+  selection.removeAllRanges();
+  selection.addRange(range);
+  frame.contentWindow.focus();
+  letter.focus({ preventScroll: true });
+  selection.removeAllRanges();
+  selection.addRange(range);
+  const box = mark.getBoundingClientRect();
+  const wrap = frame.closest(".editor-wrap");
+  const top = frame.offsetTop + box.top;
+  if (top < wrap.scrollTop + 40 || top > wrap.scrollTop + wrap.clientHeight - 40) {
+    wrap.scrollTop = top - wrap.clientHeight / 2;
+  }
+}
+
+function promptAt() {
+  const selection = frame.contentDocument.getSelection();
+  if (!selection.rangeCount) return null;
+  const range = selection.getRangeAt(0);
+  return prompts().find((mark) => range.intersectsNode(mark)
+    && (mark.contains(range.startContainer) || mark.contains(range.endContainer)
+      || range.startContainer === mark || range.toString().includes(mark.textContent))) || null;
+}
+
+// A prompt goes as a whole: what is typed into it takes its place, without its looks.
+function replacePrompt(event) {
+  const mark = promptAt();
+  if (!mark || event.isComposing) return;
+  const range = frame.contentDocument.getSelection().getRangeAt(0);
+  if (!mark.contains(range.startContainer) || !mark.contains(range.endContainer)) return;
+  const isTyped = event.inputType.startsWith("insert") && event.inputType !== "insertParagraph";
+  if (!isTyped && !event.inputType.startsWith("delete")) return;
+  event.preventDefault();
+  const given = event.data ?? event.dataTransfer?.getData("text/plain") ?? "";
+  const text = frame.contentDocument.createTextNode(isTyped ? given : "");
+  mark.replaceWith(text);
+  const caret = frame.contentDocument.createRange();
+  caret.setStart(text, text.length);
+  caret.collapse(true);
+  const selection = frame.contentDocument.getSelection();
+  selection.removeAllRanges();
+  selection.addRange(caret);
+  changed();
+}
+
+function jump(event) {
+  const all = prompts();
+  if (!all.length) return;
+  const here = promptAt();
+  const at = here ? all.indexOf(here) : -1;
+  const next = event.shiftKey ? (here ? at - 1 : all.length - 1) : at + 1;
+  if (here && (next < 0 || next >= all.length)) {
+    if (all.length === 1) return; // the last one: Tab leaves the editor
+  }
+  event.preventDefault();
+  choose(all[(next + all.length) % all.length]);
+}
+
+function run(command, value) {
+  letter.focus();
+  frame.contentDocument.execCommand(command, false, value);
+  changed();
+}
+
+function ready() {
+  const inside = frame.contentDocument;
+  letter = inside && inside.getElementById("letter");
+  if (!letter || letter.isContentEditable) return;
+  letter.contentEditable = "true";
+  letter.setAttribute("role", "textbox");
+  letter.setAttribute("aria-multiline", "true");
+  letter.setAttribute("aria-label", frame.dataset.label);
+  letter.tabIndex = 0;
+  inside.execCommand("defaultParagraphSeparator", false, "p");
+  inside.addEventListener("click", (event) => {
+    if (event.target.closest("a")) event.preventDefault();
+    const mark = event.target.closest("mark.drumbeat-prompt");
+    if (mark) choose(mark);
+  });
+  letter.addEventListener("beforeinput", replacePrompt);
+  letter.addEventListener("input", () => {
+    // What a composition, or a browser's own undo, has put into a prompt is the rep's text.
+    for (const mark of prompts()) {
+      if (mark.textContent !== mark.dataset.prompt) mark.replaceWith(...mark.childNodes);
+    }
+    changed();
+  });
+  inside.addEventListener("keydown", (event) => {
+    if (event.key === "Tab" && !event.ctrlKey && !event.altKey) { jump(event); return; }
+    if (event.key === "Escape") { event.preventDefault(); frame.blur(); leave(); return; }
+    if (!event.ctrlKey && !event.metaKey) return;
+    if (event.key === "Enter") {
+      event.preventDefault();
+      if (event.shiftKey) openSchedule();
+      else if (!left()) form.requestSubmit(send);
+      else showPrompts();
+    } else if (event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      openLink();
+    }
+  });
+  new ResizeObserver(fit).observe(inside.body);
+  fit();
+  showPrompts();
+}
+
+frame.addEventListener("load", ready);
+if (frame.contentDocument?.readyState === "complete") ready();
+
+// ---- saving ----
+
+function changed() {
+  isChanged = true;
+  isToKeep = true;
+  showPrompts();
+  fit();
+  clearTimeout(timer);
+  timer = setTimeout(save, SAVE_AFTER);
+}
+
+function typed() {
+  const data = new URLSearchParams();
+  for (const name of ["subject", "cc", "draft"]) data.set(name, form.elements[name].value);
+  data.set("body", html());
+  return data;
+}
+
+// One after the other: a slow answer must not bring an older text back.
+function save() {
+  clearTimeout(timer);
+  running = running.then(saveNow, saveNow);
+  return running;
+}
+
+async function saveNow() {
+  if (!isChanged) return true;
+  isChanged = false;
+  saved.textContent = words.saving;
+  try {
+    const answer = await fetch(`${address}/draft`, { method: "POST", body: typed() });
+    const told = await answer.json();
+    if (!answer.ok) {
+      isChanged = true;
+      saved.textContent = `${words.failed}: ${told.error}`;
+      return false;
+    }
+    form.elements.draft.value = told.draft;
+    saved.textContent = words.saved.replace("{at}", told.at);
+    document.getElementById("gmail").href = told.gmail;
+    document.getElementById("outlook").href = told.outlook;
+    return told.as_typed ? true : "other";
+  } catch {
+    isChanged = true;
+    saved.textContent = words.failed;
+    return false;
+  }
+}
+
+form.addEventListener("input", (event) => {
+  if (event.target.name === "subject" || event.target.name === "cc") changed();
+});
+
+addEventListener("pagehide", () => {
+  if (isChanged && !isLeaving) {
+    fetch(`${address}/draft`, { method: "POST", body: typed(), keepalive: true });
+  }
+});
+
+// ---- leaving the window ----
+
+async function leave() {
+  const there = form.querySelector("[data-leave]").href;
+  await save();
+  if (isToKeep && form.elements.draft.value) {
+    const data = new URLSearchParams({ draft: form.elements.draft.value });
+    await fetch(`${address}/keep`, { method: "POST", body: data }).catch(() => null);
+  }
+  isLeaving = true;
+  location.assign(there);
+}
+
+form.querySelector("[data-leave]").addEventListener("click", (event) => {
+  event.preventDefault();
+  leave();
+});
+
+// What is sent is what is shown: it is saved first, and looked at where saving changed it.
+form.addEventListener("submit", async (event) => {
+  if (isLeaving || event.submitter?.hasAttribute("data-plain")) return;
+  event.preventDefault();
+  if (left()) {
+    showPrompts();
+    if (schedule.open) schedule.close();
+    const first = prompts()[0];
+    if (first) choose(first);
+    return;
+  }
+  isChanged = true;
+  const answer = await save();
+  if (answer === "other") {
+    if (schedule.open) schedule.close();
+    document.getElementById("signature").hidden = false;
+    frame.addEventListener("load", () => frame.contentWindow.focus(), { once: true });
+    frame.src = `${address}/compose/letter?draft=${form.elements.draft.value}`;
+    return;
+  }
+  if (answer !== true) return;
+  isLeaving = true;
+  const label = send.querySelector("span");
+  label.textContent = words.sending;
+  send.setAttribute("aria-disabled", "true");
+  form.requestSubmit(event.submitter);
+});
+
+// ---- the schedule ----
+
+const when = document.getElementById("when");
+const shown = document.getElementById("when-shown");
+
+function openSchedule() {
+  if (left()) { showPrompts(); return; }
+  schedule.showModal();
+  tellWhen();
+}
+
+async function tellWhen() {
+  const asked = when.value;
+  const answer = await fetch(`${address}/compose/when?${new URLSearchParams({ at: asked })}`);
+  const told = await answer.json();
+  if (when.value !== asked) return;
+  shown.textContent = told.text;
+  shown.classList.toggle("error", !told.ok);
+}
+
+scheduleButton.addEventListener("click", (event) => {
+  event.preventDefault();
+  openSchedule();
+});
+when.addEventListener("input", tellWhen);
+for (const button of schedule.querySelectorAll("[data-moment]")) {
+  button.addEventListener("click", () => {
+    when.value = button.dataset.moment;
+    tellWhen();
+  });
+}
+
+// ---- tools ----
+
+const linkDialog = document.getElementById("link-dialog");
+let chosen;
+
+function openLink() {
+  const selection = frame.contentDocument.getSelection();
+  chosen = selection.rangeCount ? selection.getRangeAt(0).cloneRange() : null;
+  const anchor = selection.anchorNode?.parentElement?.closest("a");
+  document.getElementById("link-to").value = anchor ? anchor.href : "";
+  linkDialog.returnValue = "";
+  linkDialog.showModal();
+}
+
+linkDialog.addEventListener("close", () => {
+  const to = document.getElementById("link-to").value.trim();
+  letter.focus();
+  if (chosen) {
+    const selection = frame.contentDocument.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(chosen);
+  }
+  if (linkDialog.returnValue === "off") run("unlink");
+  if (linkDialog.returnValue === "set" && /^(https?:|mailto:|tel:)/i.test(to)) run("createLink", to);
+});
+
+form.querySelector(".tools").addEventListener("mousedown", (event) => event.preventDefault());
+form.querySelector(".tools").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-command]");
+  if (button) run(button.dataset.command);
+  if (event.target.closest("[data-link]")) openLink();
+});
+})();
