@@ -50,7 +50,6 @@ class CampaignWorkflow:
     def __init__(self, start: messages.CampaignInput) -> None:
         self._start = start
         self._enrollment = Enrollment.begin(start)
-        self._attributes: tuple[object, ...] = ()
 
     @workflow.run
     async def run(self, start: messages.CampaignInput) -> messages.CampaignResult:
@@ -216,21 +215,25 @@ class CampaignWorkflow:
             )
 
     def _show(self) -> None:
-        """Change the search attributes where they differ; the page costs nothing."""
+        """Change the search attributes that differ, from those of the start on.
+
+        The page costs nothing.
+        """
         workflow.set_current_details(showing.details(self._enrollment))
         shown = self._enrollment.shown()
-        wanted = (shown.step, shown.state, shown.next_at)
-        if wanted == self._attributes:
-            return
-        self._attributes = wanted
+        there = workflow.info().typed_search_attributes
+        updates: list[SearchAttributeUpdate[Any]] = []
+        if there.get(attributes.STATE) != shown.state:
+            updates.append(attributes.STATE.value_set(shown.state))
         next_at = attributes.NEXT_ACTION_AT
-        updates: list[SearchAttributeUpdate[Any]] = [
-            attributes.STATE.value_set(shown.state),
-            next_at.value_unset() if shown.next_at is None else next_at.value_set(shown.next_at),
-        ]
-        if shown.step is not None:
+        if there.get(next_at) != shown.next_at:
+            updates.append(
+                next_at.value_unset() if shown.next_at is None else next_at.value_set(shown.next_at)
+            )
+        if shown.step is not None and there.get(attributes.STEP) != str(shown.step):
             updates.append(attributes.STEP.value_set(str(shown.step)))
-        workflow.upsert_search_attributes(updates)
+        if updates:
+            workflow.upsert_search_attributes(updates)
 
     async def _go_on_as_new_run_if_long(self) -> None:
         if workflow.info().is_continue_as_new_suggested():

@@ -1,12 +1,18 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from temporalio.worker.workflow_sandbox._importer import Importer
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
 import workflows.messages
+from drumbeat.actions.starting import Start, start_workflow
+from drumbeat.campaign import calendar
+from drumbeat.campaign.states import State
+from tests.workflows.conftest import Stage
 from tests.workflows.plans import KICKOFF, call, email, local, start
 from workflows import showing
+from workflows.campaign import CampaignWorkflow
 from workflows.enrollment import Enrollment
 
 
@@ -37,3 +43,31 @@ def test_a_run_in_the_sandbox_shares_the_models_of_the_process() -> None:
     with importer.applied():
         import workflows.campaign as sandboxed
     assert vars(sandboxed)["messages"] is workflows.messages
+
+
+async def test_search_attributes_that_the_start_has_set_are_not_set_again(
+    stage: Stage, soon: datetime
+) -> None:
+    given = start(email(1, 1), email(2, 2), kickoff=soon)
+    due = calendar.due(given.plan, calendar.begin(given.plan), given.plan.step(1), soon)
+    begun = Start(
+        enrollment_id=given.enrollment_id,
+        workflow_id=f"campaign/{given.campaign}/{stage.task_queue}",
+        campaign=given.campaign,
+        person_id="p0123456789abcdef0123",
+        rep_id=given.rep_id,
+        rep_zone=None,
+        round=1,
+        plan=given.plan,
+        on_reply=given.on_reply,
+        remove_on_bounce=given.remove_on_bounce,
+        due_at=due.at,
+    )
+    await start_workflow(stage.client, begun, stage.task_queue)
+    handle = stage.client.get_workflow_handle_for(CampaignWorkflow.run, begun.workflow_id)
+    await stage.until(handle, lambda progress: progress.state is State.SLEEPING)
+    happened = [event.event_type async for event in handle.fetch_history_events()]
+    assert EventType.EVENT_TYPE_TIMER_STARTED in happened
+    assert EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES not in happened
+    await handle.signal("end", {})
+    await handle.result()
