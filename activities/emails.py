@@ -27,6 +27,7 @@ from activities.outcomes import (
     Sent,
     SoftBounce,
 )
+from activities.restoring import may_have_left
 from activities.telling import Telling
 from drumbeat.campaign.states import MessageState, Outcome, Why, WhyCode
 from drumbeat.mail import composing, outcomes
@@ -110,6 +111,8 @@ class Emails:
             return known
         against = await guard(tx, fresh.enrollment, fresh.person.email, send.released, now)
         if against is not None:
+            if await may_have_left(tx, against, fresh.message):
+                return await telling.in_doubt()
             return await telling.stopped(against)
         if fresh.changed_since(case):
             return None

@@ -26,6 +26,7 @@ from drumbeat.mail.quoting import Quote, quote
 from drumbeat.mail.rendering import Renderer, RenderingStopped
 from drumbeat.reps import Rep, Reps
 from drumbeat.store import campaigns, ledger
+from drumbeat.store.errors import RowMissing
 from drumbeat.store.schema import drafts, enrollments, messages, people, reps, tasks
 
 NO_BLOBS: Mapping[str, bytes] = {}
@@ -167,7 +168,7 @@ class Letters:
             await ledger.schedule(tx, row, number, None, now)
             message = await ledger.message(tx, enrollment_id, number)
         if message is None:
-            raise LookupError(f"email {number} of enrollment {enrollment_id} has no row")
+            raise RowMissing(f"email {number} of enrollment {enrollment_id} has no row")
         return await self._case(tx, row, message, draft_id, now, blobs)
 
     async def look(
@@ -385,7 +386,7 @@ class Letters:
 async def _enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
     row = (await tx.execute(_WITH_PERSON, {"enrollment": enrollment_id})).one_or_none()
     if row is None:
-        raise LookupError(f"the tables know no enrollment {enrollment_id}")
+        raise RowMissing(f"the tables know no enrollment {enrollment_id}")
     return row
 
 

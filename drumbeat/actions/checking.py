@@ -21,9 +21,9 @@ from drumbeat.actions.errors import ActionError
 from drumbeat.actions.starting import MEMO
 from drumbeat.actions.telling import Told, unconfirmed
 from drumbeat.campaign.states import Outcome, State
+from drumbeat.store import audit, restoring, suppressions
 from drumbeat.store import enrollments as enrollments_table
 from drumbeat.store import outbox as outbox_table
-from drumbeat.store import suppressions
 from drumbeat.store.enrollments import START, START_AFTER
 from drumbeat.store.schema import enrollments, events, outbox, people
 from workflows.messages import WORKFLOW_TYPE, CampaignResult, Progress
@@ -85,6 +85,17 @@ class Difference:
     """What was done, or is to be done."""
 
 
+class Mailboxes(StrEnum):
+    """How the mailboxes stand that wait after a database was restored."""
+
+    FREE = "free"
+    """None waits for that reason."""
+    RELEASED = "released"
+    """All is well again: they were released now."""
+    HELD = "held"
+    """They wait until nothing is left wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a whole check has found."""
@@ -92,6 +103,7 @@ class Report:
     checked: int
     """Enrollments that had not ended by the tables."""
     differences: Sequence[Difference]
+    mailboxes: Mailboxes = Mailboxes.FREE
 
     @property
     def left(self) -> int:
@@ -142,7 +154,22 @@ class _Check:
         differences = [each for each in found if each is not None]
         differences = await self._started_by_now(differences)
         differences += await self._listed()
-        return Report(len(rows), differences)
+        return await self._released(Report(len(rows), differences))
+
+    async def _released(self, report: Report) -> Report:
+        """Release the mailboxes that wait since the database was restored, if all is well."""
+        async with self._store.write() as tx:
+            now = await self._store.now(tx)
+            if not await restoring.held_by_it(tx, now):
+                return report
+            if report.left:
+                return replace(report, mailboxes=Mailboxes.HELD)
+            await restoring.release_all(tx, await self._desk.who(tx, None), now)
+            reason = "nothing is different any more"
+            await audit.append(
+                tx, who=None, action="release_mailbox", target="all", why=reason, now=now
+            )
+        return replace(report, mailboxes=Mailboxes.RELEASED)
 
     # One enrollment
 

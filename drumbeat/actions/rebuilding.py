@@ -1,7 +1,7 @@
 """Bring tables and workflows together again, where a backup or a lost server has parted them."""
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, and_, select, update
@@ -18,10 +18,13 @@ from drumbeat.store import enrollments as enrollments_table
 from drumbeat.store import ledger, outbox, recording
 from drumbeat.store.engine import Store
 from drumbeat.store.enrollments import START
-from drumbeat.store.schema import enrollments, events, messages, tasks
+from drumbeat.store.schema import enrollments, events, marks, messages, tasks
 from drumbeat.store.schema import outbox as outbox_rows
 from workflows.enrollment import Enrollment
 from workflows.messages import CampaignInput, Progress
+
+COUNTED_FOR = timedelta(days=2)
+"""No limit counts what was sent before."""
 
 # The workflow is right: the tables take over what it says
 
@@ -53,6 +56,8 @@ async def take_over(store: Store, row: Row[Any], progress: Progress) -> bool:
             await recording.add_event(tx, row, entry, now)
             if entry.what is What.SENT:
                 await _is_sent(tx, row, entry)
+                if entry.step is not None:
+                    await _counts(tx, row, entry.step, now)
         shown = Shown(
             state=progress.state,
             outcome=progress.outcome,
@@ -98,6 +103,16 @@ async def _is_sent(tx: AsyncConnection, row: Row[Any], entry: Entry) -> None:
             why=None,
         )
     )
+
+
+async def _counts(tx: AsyncConnection, row: Row[Any], step: int, now: datetime) -> None:
+    """A sending that was forgotten counts against the mailbox's limits again."""
+    message = await ledger.message(tx, row.id, step)
+    if message is None or message.sent_at is None or message.sent_at < now - COUNTED_FOR:
+        return
+    this = (marks.c.enrollment_id == row.id) & (marks.c.step == step) & marks.c.handed_over
+    if (await tx.execute(select(marks.c.id).where(this))).first() is None:
+        await ledger.count_sent(tx, message, message.sent_at)
 
 
 async def _has_ended(tx: AsyncConnection, row: Row[Any], progress: Progress) -> None:

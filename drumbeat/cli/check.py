@@ -4,12 +4,18 @@ from cyclopts import App
 from pydantic_core import to_jsonable_python
 
 from drumbeat.actions import checking
-from drumbeat.actions.checking import Difference, Report
+from drumbeat.actions.checking import Difference, Mailboxes, Report
 from drumbeat.cli.context import Context
 from drumbeat.cli.output import print_json, say
 from drumbeat.cli.parameters import Json, example
 
 commands = App(name="check", help_epilogue=example("starter.py check"))
+
+_MAILBOXES = {
+    Mailboxes.RELEASED: "the mailboxes that waited since the database was restored are released",
+    Mailboxes.HELD: "all mailboxes wait, as the database was restored: settle what is left, and "
+    "check again",
+}
 
 
 @commands.default
@@ -17,7 +23,7 @@ async def check(*, json: Json = False) -> int:
     """Compare the tables with the workflows, and mend the tables.
 
     Prints every difference. The exit status is 0 when nothing is left wrong, else 1. After a
-    database was restored from a backup, hold all mailboxes until this finds nothing.
+    database was restored from a backup all mailboxes wait; this releases them when nothing is left.
     """
     async with Context() as context:
         desk = await context.desk()
@@ -27,6 +33,7 @@ async def check(*, json: Json = False) -> int:
             {
                 "checked": report.checked,
                 "left": report.left,
+                "mailboxes": report.mailboxes,
                 "differences": [to_jsonable_python(each) for each in report.differences],
             }
         )
@@ -34,6 +41,8 @@ async def check(*, json: Json = False) -> int:
         for each in report.differences:
             say(_line(each))
         say(_sum(report))
+        if report.mailboxes is not Mailboxes.FREE:
+            say(_MAILBOXES[report.mailboxes])
     return 1 if report.left else 0
 
 

@@ -15,3 +15,7 @@ class DatabaseTooNew(StoreError):
 
 class DatabaseTooOld(StoreError):
     """The database lacks migrations."""
+
+
+class RowMissing(LookupError):
+    """The tables lack what a workflow knows: the database is older than the workflow."""

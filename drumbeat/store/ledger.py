@@ -16,6 +16,7 @@ from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.states import MessageState, Why
 from drumbeat.campaign.threads import message_id
 from drumbeat.store.engine import insert_new
+from drumbeat.store.errors import RowMissing
 from drumbeat.store.places import freed
 from drumbeat.store.schema import enrollments, marks, messages, reps
 
@@ -47,11 +48,11 @@ async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
     """The enrollment's row, locked where the database locks rows.
 
     Raises:
-        LookupError: There is none.
+        RowMissing: There is none.
     """
     row = (await tx.execute(_ENROLLMENT, {"enrollment": enrollment_id})).one_or_none()
     if row is None:
-        raise LookupError(f"the tables know no enrollment {enrollment_id}")
+        raise RowMissing(f"the tables know no enrollment {enrollment_id}")
     return row
 
 
@@ -173,6 +174,11 @@ async def hand_over(tx: AsyncConnection, row: Message, attempt: int, now: dateti
     await give_back(tx, row, now)
     await tx.execute(_MARK, _mark(row, now, attempt, handed_over=True))
     return True
+
+
+async def count_sent(tx: AsyncConnection, row: Message, at: datetime) -> None:
+    """Set the mark of an email that was handed over at an instant (UTC), where it was lost."""
+    await tx.execute(_MARK, _mark(row, at, row.attempt, handed_over=True))
 
 
 async def take_place(tx: AsyncConnection, row: Message, at: datetime) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.record import Entry, Record, Shown, What
 from drumbeat.campaign.states import HoldKind, MessageState, State, TaskStatus, Why, WhyCode
-from drumbeat.store import events, holds, ledger, outbox, suppressions
+from drumbeat.store import events, holds, ledger, outbox, restoring, suppressions
 from drumbeat.store.schema import enrollments, messages, people, tasks, texts
 from drumbeat.store.schema import events as event_rows
 
@@ -34,15 +34,27 @@ Enrollment = Row[Any]
 async def apply(tx: AsyncConnection, record: Record, now: datetime) -> Enrollment:
     """Apply a record and give the enrollment's row as it was before.
 
+    Where the tables have lost what the workflow told before, all mailboxes are held.
+
     Raises:
-        LookupError: The tables know no such enrollment: the database is older than the workflow.
+        RowMissing: The tables know no such enrollment: the database is older than the workflow.
     """
     row = await ledger.enrollment(tx, record.enrollment_id)
     for entry in record.entries:
         await add_event(tx, row, entry, now)
+    if row.seq < _known_before(record) and await restoring.is_behind(tx, row.id, record.shown.step):
+        await restoring.hold_all(tx, now)
     if row.seq < record.seq:
         await stand(tx, row, record.seq, record.shown, record.standing.model_dump_json(), now)
     return row
+
+
+def _known_before(record: Record) -> int:
+    """The number up to which the tables should know all before they read the record.
+
+    Some numbers stand for nothing: that a row is behind them is a hint, no proof.
+    """
+    return record.entries[0].seq - 1 if record.entries else record.seq
 
 
 async def add_event(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
