@@ -253,8 +253,9 @@ class CampaignWorkflow:
         except Refused as refused:
             self.refuse(model.__name__, str(refused))
         except Exception as error:
-            # Whatever a stranger sends must not stop the walk. Its text could hold personal data.
-            self.refuse(model.__name__, f"it cannot be read: {type(error).__name__}")
+            # Whatever a stranger sends must not stop the walk.
+            said = bool(raw.payload.metadata)
+            self.refuse(model.__name__, handling.unreadable(error) if said else handling.NOTHING)
 
     def _try(self, handle: Callable[[Enrollment, _M, datetime], None], message: _M) -> None:
         """Refuse an update that could not be carried out; changes nothing."""

@@ -6,6 +6,8 @@ enrollment, the message and the workflow's now. Updates are tried on a copy firs
 
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Over, PlannedStep
 from drumbeat.campaign.model import OnReply
@@ -13,6 +15,18 @@ from drumbeat.campaign.record import What
 from drumbeat.campaign.states import Outcome, State, Why, WhyCode
 from workflows import messages
 from workflows.enrollment import Enrollment, Refused, SetHold, Task, iso
+
+NOTHING = "the message is empty: an object is wanted, {} at least"
+
+
+def unreadable(error: Exception) -> str:
+    """Why a message cannot be read, by our own names: its text could hold personal data."""
+    if not isinstance(error, ValidationError):
+        return f"it cannot be read: {type(error).__name__}"
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    named = (f"{'.'.join(map(str, fault['loc'])) or 'it'} ({fault['type']})" for fault in faults)
+    return f"it cannot be read: {', '.join(named)}"
+
 
 # Messages: what a rep says of a task
 
@@ -323,7 +337,7 @@ def end(enrollment: Enrollment, message: messages.End, now: datetime) -> None:
 def check(enrollment: Enrollment, message: messages.Message | None) -> None:
     """Whether a message says something and means this enrollment."""
     if message is None:
-        raise Refused("the message is empty: an object is wanted")
+        raise Refused(NOTHING)
     if message.enrollment_id not in (None, enrollment.id):
         raise Refused(f"it means enrollment {message.enrollment_id}, this is {enrollment.id}")
 

@@ -121,6 +121,23 @@ async def test_a_wrong_signal_is_recorded_and_neither_fails_nor_blocks(
 
 
 @pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        ([], "the message is empty: an object is wanted, {} at least"),
+        ([{"task": "ada@example.org"}], "it cannot be read: task_id (missing)"),
+        (["ada@example.org"], "it cannot be read: it (model_type)"),
+    ],
+)
+async def test_a_refused_signal_says_what_it_lacks_and_nothing_that_it_held(
+    stage: Stage, soon: datetime, args: list[Any], reason: str
+) -> None:
+    handle = await stage.start(start(call(1, 1), kickoff=soon))
+    await handle.signal("complete_task", args=args)
+    progress = await stage.until(handle, lambda p: p.happened[-1].what is What.REFUSED)
+    assert progress.happened[-1].detail["reason"] == reason
+
+
+@pytest.mark.parametrize(
     ("name", "args"),
     [
         ("complete_task", []),
