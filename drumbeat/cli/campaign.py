@@ -131,7 +131,7 @@ async def end(
     acting: As = None,
     json: Json = False,
 ) -> None:
-    """Remove everybody who runs from a campaign; nothing more leaves at once."""
+    """Remove everybody who runs from a campaign; from that moment nothing leaves."""
     async with Context() as context:
         desk = await context.desk(acting)
         told = await campaigns.end(desk, slug, success=success, reason=reason)
