@@ -111,7 +111,7 @@ async def end(
     acting: As = None,
     json: Json = False,
 ) -> None:
-    """Remove a person from one campaign, or from all that run; nothing more leaves at once."""
+    """Remove a person from one campaign, or from all that run; from that moment nothing leaves."""
     async with Context() as context:
         desk = await context.desk(acting)
         done = await steering.end(desk, address, campaign, success=success, reason=reason)
