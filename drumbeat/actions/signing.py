@@ -168,6 +168,19 @@ async def disable(store: Store, address: str, who: str | None, *, back: bool = F
         await audit.append(tx, who=who, action=action, target=row.id, why=None, now=now)
 
 
+async def choose(store: Store, user_id: str, *, single_keys: bool, theme: str | None) -> None:
+    """Keep what a user has chosen for themselves.
+
+    Args:
+        store: The database.
+        user_id: Whose choice it is.
+        single_keys: Whether single keys do something.
+        theme: light or dark; None: the system's.
+    """
+    async with store.write() as tx:
+        await users.change(tx, user_id, single_keys=single_keys, theme=theme)
+
+
 def user_of(row: Row[Any]) -> User:
     """A user from the row."""
     return User(row.id, row.email, row.name, Role(row.role), row.single_keys, row.theme)

@@ -2,12 +2,16 @@
 
 from fastapi import APIRouter
 
-from drumbeat.web.pages import compose, emails, feed, tasks
+from drumbeat.web.pages import campaigns, compose, emails, feed, letters, people, settings, tasks
 
 ROUTERS: tuple[APIRouter, ...] = (
     compose.router,
     tasks.router,
     emails.router,
+    campaigns.router,
     feed.router,
+    people.router,
+    letters.router,
+    settings.router,
 )
 """All of them; every change that they take is checked for where it comes from."""
