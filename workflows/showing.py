@@ -52,19 +52,26 @@ def details(enrollment: Enrollment) -> str:
     if shown.next_at:
         head += f", until {_local(enrollment, shown.next_at)}"
     lines = [head, "", "| step | what | when |", "| --- | --- | --- |"]
-    lines += [_row(enrollment, step, shown.state) for step in enrollment.plan.steps[:150]]
+    due = enrollment.due_at
+    today = due.astimezone(enrollment.plan.zone).date() if due else None
+    lines += [_row(enrollment, step, shown.state, today) for step in enrollment.plan.steps[:150]]
     return "\n".join(lines)
 
 
-def _row(enrollment: Enrollment, step: PlannedStep, state: State) -> str:
+def _row(enrollment: Enrollment, step: PlannedStep, state: State, today: date | None) -> str:
+    """A step's line; `today` is the date of the one that is reached next."""
     if step.number in enrollment.over:
         when = _SIGNS[enrollment.over[step.number]]
     elif step.number == enrollment.step and enrollment.due_at is not None:
         when = f"→ now ({state.replace('_', ' ')}), {_local(enrollment, enrollment.due_at)}"
     elif enrollment.outcome is not None:
         when = "not reached"
+    elif step.number in enrollment.skips:
+        when = "to be left out"
     else:
         place = calendar.slot(enrollment.plan, enrollment.standing, step)
+        if today is not None and place.on < today:  # a step before it was moved past its day
+            return f"| {step.number} | {summary(step)} | once step {step.number - 1} is over |"
         when = _date(place.on)
         if place.clock is not None:
             when += f" at {place.clock.isoformat('minutes')}"

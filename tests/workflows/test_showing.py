@@ -11,7 +11,7 @@ from drumbeat.campaign import calendar
 from drumbeat.campaign.states import State
 from tests.workflows.conftest import Stage
 from tests.workflows.plans import KICKOFF, call, email, local, start
-from workflows import showing
+from workflows import handling, messages, showing
 from workflows.campaign import CampaignWorkflow
 from workflows.enrollment import Enrollment
 
@@ -27,6 +27,20 @@ def test_the_page_shows_each_step_with_its_date_and_local_time() -> None:
         "| 1 | day 1: email 'intro' | → now (sleeping), Mon 23 Nov 2026 09:30 America/New_York |",
         "| 2 | day 3: call | Wed 25 Nov 2026 |",
         "| 3 | day 8: email 'intro' | Mon 30 Nov 2026 at 16:05 |",
+    ]
+
+
+def test_the_page_gives_no_date_that_a_moved_step_before_rules_out() -> None:
+    enrollment = Enrollment.begin(start(email(1, 1), email(2, 2), call(3, 3), call(4, 30)))
+    enrollment.reach(enrollment.plan.step(1), local(2026, 11, 23, 8, 0))
+    moved = messages.MoveEmail(step=1, at=local(2026, 12, 1, 10, 0))
+    handling.move_email(enrollment, moved, local(2026, 11, 23, 8, 1))
+    handling.skip_step(enrollment, messages.SkipStep(step=3), local(2026, 11, 23, 8, 2))
+    assert showing.details(enrollment).splitlines()[4:] == [
+        "| 1 | day 1: email 'intro' | → now (sleeping), Tue 01 Dec 2026 10:00 America/New_York |",
+        "| 2 | day 2: email 'intro' | once step 1 is over |",
+        "| 3 | day 3: call | to be left out |",
+        "| 4 | day 30: call | Tue 22 Dec 2026 |",
     ]
 
 
