@@ -1,0 +1,98 @@
+"""People and where each stands, as the People page lists them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drumbeat.store.schema import campaigns, enrollments, people, reps
+
+PAGE = 50
+
+
+def wanted_enrollments(
+    own: ColumnElement[bool],
+    *,
+    campaign: str | None = None,
+    state: str | None = None,
+    reason: str | None = None,
+    rep: str | None = None,
+) -> ColumnElement[bool]:
+    """Which rows of `enrollments` the filters mean."""
+    parts = [own]
+    if campaign:
+        parts.append(enrollments.c.campaign == campaign)
+    if state:
+        parts.append(enrollments.c.state == state)
+    if reason:
+        parts.append(enrollments.c.why["code"].as_string() == reason)
+    if rep:
+        parts.append(enrollments.c.rep_id == rep)
+    return and_(*parts)
+
+
+async def page(
+    tx: AsyncConnection,
+    own: ColumnElement[bool],
+    which: ColumnElement[bool] | None,
+    *,
+    search: str | None = None,
+    after: str | None = None,
+) -> Sequence[Row[Any]]:
+    """One page of people, by address.
+
+    Args:
+        tx: Any transaction.
+        own: Which rows of `people` the user may see.
+        which: People with an enrollment like this; None: whoever the user may see.
+        search: Part of an address, a name or a company.
+        after: The last address of the page before.
+    """
+    wanted: Select[Any] = select(people.c.id, people.c.email, people.c.fields).where(own)
+    if which is not None:
+        wanted = wanted.where(exists().where(enrollments.c.person_id == people.c.id, which))
+    if search:
+        # The fields are JSON: their text holds names and company, escaped where they are not ASCII.
+        escaped = json.dumps(search)[1:-1]
+        wanted = wanted.where(
+            or_(
+                people.c.email.contains(search.lower(), autoescape=True),
+                cast(people.c.fields, String).icontains(escaped, autoescape=True),
+                cast(people.c.fields, String).icontains(search, autoescape=True),
+            )
+        )
+    if after:
+        wanted = wanted.where(people.c.email > after)
+    found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
+    rows: Sequence[Row[Any]] = found.all()
+    return rows
+
+
+async def standings(
+    tx: AsyncConnection, which: ColumnElement[bool], ids: Sequence[str]
+) -> Sequence[Row[Any]]:
+    """The enrollments of people, the running ones first, then the latest."""
+    wanted: Select[Any] = (
+        select(
+            enrollments.c.id,
+            enrollments.c.person_id,
+            enrollments.c.campaign,
+            enrollments.c.state,
+            enrollments.c.outcome,
+            enrollments.c.step,
+            enrollments.c.why,
+            enrollments.c.next_at,
+            enrollments.c.plan,
+            enrollments.c.ended_at,
+            campaigns.c.name.label("campaign_name"),
+            reps.c.name.label("rep_name"),
+        )
+        .join(campaigns, campaigns.c.slug == enrollments.c.campaign)
+        .join(reps, reps.c.id == enrollments.c.rep_id)
+        .where(enrollments.c.person_id.in_(ids), which)
+        .order_by(enrollments.c.ended_at.is_not(None), enrollments.c.kickoff.desc())
+    )
+    rows: Sequence[Row[Any]] = (await tx.execute(wanted)).all()
+    return rows
