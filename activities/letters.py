@@ -413,14 +413,16 @@ def _earlier(planned: PlannedStep, row: Row[Any] | None, rendering: Body | Why) 
     email = EarlierEmail(planned.number, planned.follow_up, subject, Left.NOT_SENT)
     if row is None or row.state != MessageState.SENT:
         return email
-    if row.elsewhere:
+    # Of an email that came back by a check, after a backup was restored, the subject is lost.
+    sent_subject = row.subject or subject
+    if row.elsewhere or sent_subject is None:
         return replace(email, left=Left.ELSEWHERE)
     return replace(
         email,
         left=Left.SENT,
         message_id=row.message_id,
         references=tuple(row.refs or ()),
-        sent_subject=row.subject,
+        sent_subject=sent_subject,
     )
 
 

@@ -376,7 +376,8 @@ class _Check:
         listed = [
             (execution, await execution.memo_value(MEMO, None))
             async for execution in self._client.list_workflows(
-                f'WorkflowType = "{WORKFLOW_TYPE}"', page_size=1000
+                f"WorkflowType = '{WORKFLOW_TYPE}' AND TaskQueue = '{self._task_queue}'",
+                page_size=1000,
             )
             if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
         ]
