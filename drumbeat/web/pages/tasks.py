@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from sqlalchemy import Row
+from sqlalchemy import Row, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions import access, tasks
 from drumbeat.actions.asking import Answer
@@ -21,6 +22,7 @@ from drumbeat.campaign.model import Priority
 from drumbeat.campaign.states import TaskStatus
 from drumbeat.store import campaigns, people
 from drumbeat.store.lists import tasks as lists
+from drumbeat.store.schema import people as people_rows
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import TemporalUnreachable
 from drumbeat.web.site import Site, TheSite, TheUser, is_htmx, page, part
@@ -114,9 +116,9 @@ async def add(
     try:
         async with site.store.read() as tx:
             row = await people.find(tx, person.strip().lower())
-            if row is None:
+            known = select(people_rows.c.id).where(access.own_people(user))
+            if row is None or not await _is_among(tx, known, row.id):
                 raise ActionError(f"nobody has the address {person.strip() or '(none)'}")
-            await access.person(tx, user, row.id)
         done = await tasks.add(
             site.desk(user),
             person,
@@ -199,6 +201,8 @@ async def take_back(request: Request, site: TheSite, user: TheUser) -> Response:
             else:
                 await tasks.reassign(desk, task_id, was)
             last = task_id
+    except NotFound:
+        raise
     except (ActionError, TemporalUnreachable) as error:
         return await _failed(request, site, user, wanted, error)
     chosen = replace(wanted, task=last)
@@ -505,6 +509,11 @@ async def _became(site: Site, user: User, task_id: str, reader: Reader) -> Toast
             return Toast(t("compose.leaves_to", name=name, at=at))
         case _:
             return Toast(t("compose.waiting_to", name=name))
+
+
+async def _is_among(tx: AsyncConnection, known: Select[Any], person_id: str) -> bool:
+    """Whether a person is among those that may be seen; who is not does not exist."""
+    return (await tx.execute(known.where(people_rows.c.id == person_id))).first() is not None
 
 
 def _may_take_back(user: User, task: Row[Any]) -> bool:
