@@ -7,7 +7,18 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions import ending, holding
@@ -148,35 +159,60 @@ async def campaign_of(tx: AsyncConnection, slug: str) -> Row[Any]:
     return row
 
 
-async def step_counts(tx: AsyncConnection, slug: str, now: datetime) -> dict[int, StepCounts]:
-    """Step -> its counts, for steps at which anything has happened; five aggregates in all."""
+async def step_counts(
+    tx: AsyncConnection, slug: str, now: datetime, own: ColumnElement[bool] | None = None
+) -> dict[int, StepCounts]:
+    """Step -> its counts, for steps at which anything has happened, in one statement.
+
+    Args:
+        tx: A transaction.
+        slug: The campaign's.
+        now: UTC.
+        own: Which enrollments count; None: all of the campaign.
+    """
+    which = enrollments.c.campaign == slug
+    if own is not None:
+        which = and_(which, own)
     counts: dict[int, StepCounts] = {}
-
-    def at(step: int) -> StepCounts:
-        return counts.setdefault(step, StepCounts(step))
-
-    for row in await tx.execute(_standing(slug, now)):
-        at(row.step).due, at(row.step).waiting = row.due, row.all - row.due
-    for row in await tx.execute(_emails(slug)):
-        one = at(row.step)
-        one.sent, one.bounced, one.skipped = row.sent, row.bounced, row.skipped
-    for row in await tx.execute(_tasks(slug)):
-        one = at(row.step)
-        one.done, one.skipped = row.done, one.skipped + row.skipped
-    replied_at, ended_at = enrollments.c.replied_at, enrollments.c.ended_at
-    for row in await tx.execute(_last_email(slug, replied_at.is_not(None), replied_at)):
-        at(row.step).replied = row.number
-    left = enrollments.c.outcome == Outcome.UNSUBSCRIBED
-    for row in await tx.execute(_last_email(slug, left, ended_at)):
-        at(row.step).unsubscribed = row.number
+    replied, left = enrollments.c.replied_at, enrollments.c.ended_at
+    has_left = enrollments.c.outcome == Outcome.UNSUBSCRIBED
+    wanted = union_all(
+        _standing(which, now),
+        _emails(which),
+        _tasks(slug, which, is_all=own is None),
+        _last_email("replied", and_(which, replied.is_not(None)), replied),
+        _last_email("left", and_(which, has_left), left),
+    )
+    for row in await tx.execute(wanted):
+        one = counts.setdefault(row.step, StepCounts(row.step))
+        match row.what:
+            case "standing":
+                one.due, one.waiting = row.b, row.a - row.b
+            case "emails":
+                one.sent, one.bounced = row.a, row.b
+                one.skipped += row.c
+            case "tasks":
+                one.done = row.a
+                one.skipped += row.b
+            case "replied":
+                one.replied = row.a
+            case "left":
+                one.unsubscribed = row.a
     return counts
+
+
+def _figures(what: str, step: Any, *numbers: Any) -> Any:
+    """Up to three numbers of each step, in columns that are the same for every kind of them."""
+    filled = [*numbers, *([literal(0)] * (3 - len(numbers)))]
+    named = [number.label(name) for number, name in zip(filled, "abc", strict=True)]
+    return select(literal(what).label("what"), step.label("step"), *named)
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _standing(slug: str, now: datetime) -> Any:
+def _standing(which: ColumnElement[bool], now: datetime) -> Any:
     """Where the running enrollments stand, and for how many the step's time has come."""
     step = func.coalesce(func.nullif(enrollments.c.step, 0), 1)
     email = and_(messages.c.enrollment_id == enrollments.c.id, messages.c.step == step)
@@ -193,14 +229,14 @@ def _standing(slug: str, now: datetime) -> Any:
         and_(enrollments.c.state == State.SLEEPING, enrollments.c.next_at <= now),
     )
     return (
-        select(step.label("step"), func.count().label("all"), _number(is_due).label("due"))
+        _figures("standing", step, func.count(), _number(is_due))
         .select_from(enrollments.outerjoin(messages, email).outerjoin(tasks, task))
-        .where(enrollments.c.campaign == slug, enrollments.c.ended_at.is_(None))
+        .where(which, enrollments.c.ended_at.is_(None))
         .group_by(step)
     )
 
 
-def _emails(slug: str) -> Any:
+def _emails(which: ColumnElement[bool]) -> Any:
     why = messages.c.why["code"].as_string()
     is_cancelled = messages.c.state == MessageState.CANCELLED
     was_tried = messages.c.attempt > 0
@@ -213,38 +249,36 @@ def _emails(slug: str) -> Any:
         is_cancelled,
         or_(why == WhyCode.SKIPPED, and_(why == WhyCode.BOUNCED, ~was_tried)),
     )
+    was_sent = messages.c.state == MessageState.SENT
     return (
-        select(
+        _figures(
+            "emails",
             messages.c.step,
-            _number(messages.c.state == MessageState.SENT).label("sent"),
-            _number(has_bounced).label("bounced"),
-            _number(was_skipped).label("skipped"),
+            _number(was_sent),
+            _number(has_bounced),
+            _number(was_skipped),
         )
-        .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
-        .where(enrollments.c.campaign == slug)
+        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
+        .where(which)
         .group_by(messages.c.step)
     )
 
 
-def _tasks(slug: str) -> Any:
+def _tasks(slug: str, which: ColumnElement[bool], *, is_all: bool) -> Any:
     # A skipped email task is counted with its email.
     was_skipped = and_(tasks.c.status == TaskStatus.SKIPPED, tasks.c.kind != "email")
-    return (
-        select(
-            tasks.c.step,
-            _number(tasks.c.status == TaskStatus.COMPLETED).label("done"),
-            _number(was_skipped).label("skipped"),
-        )
-        .where(
-            tasks.c.campaign == slug,
-            tasks.c.step.is_not(None),
-            tasks.c.enrollment_id.is_not(None),
-        )
-        .group_by(tasks.c.step)
+    was_done = tasks.c.status == TaskStatus.COMPLETED
+    found = _figures("tasks", tasks.c.step, _number(was_done), _number(was_skipped)).where(
+        tasks.c.campaign == slug,
+        tasks.c.step.is_not(None),
+        tasks.c.enrollment_id.is_not(None),
     )
+    if not is_all:
+        found = found.where(tasks.c.enrollment_id.in_(select(enrollments.c.id).where(which)))
+    return found.group_by(tasks.c.step)
 
 
-def _last_email(slug: str, which: ColumnElement[bool], moment: ColumnElement[Any]) -> Any:
+def _last_email(what: str, which: ColumnElement[bool], moment: ColumnElement[Any]) -> Any:
     """How many of some enrollments there are for each step whose email was the last before."""
     last = (
         select(messages.c.step)
@@ -257,9 +291,9 @@ def _last_email(slug: str, which: ColumnElement[bool], moment: ColumnElement[Any
         .limit(1)
         .scalar_subquery()
     )
-    found = select(last.label("step")).where(enrollments.c.campaign == slug, which).subquery()
+    found = select(last.label("step")).where(which).subquery()
     # Without an email before it, it answers, or leaves, another campaign.
-    known = select(found.c.step, func.count().label("number")).where(found.c.step.is_not(None))
+    known = _figures(what, found.c.step, func.count()).where(found.c.step.is_not(None))
     return known.group_by(found.c.step)
 
 

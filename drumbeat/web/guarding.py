@@ -1,6 +1,7 @@
 """What stands around every request: security headers, a bound on its size, a clean log."""
 
 import logging
+import re
 import traceback
 
 from starlette.datastructures import MutableHeaders
@@ -13,6 +14,10 @@ _LOG = logging.getLogger("drumbeat.web")
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request: a reason for unsubscribing is the longest that anybody sends."""
+LARGEST_UPLOAD = 21 * 1024 * 1024
+"""Bytes of an upload, the form around its file included; a CSV may have 20 MiB (SPEC section 7)."""
+UPLOADS = re.compile(r"/campaigns/(?:new|[a-z0-9-]{1,100}/enroll)")
+"""Where files are uploaded; the page reads nothing before it knows who sends it."""
 
 STATIC = "/static/"
 STATIC_CACHE = "public, max-age=3600"
@@ -54,12 +59,13 @@ class Guard:
                 headers.setdefault("Cache-Control", STATIC_CACHE if is_static else "no-store")
             await send(message)
 
-        if _length(scope) > self._largest:
+        largest = LARGEST_UPLOAD if _is_upload(scope) else self._largest
+        if _length(scope) > largest:
             refusal = PlainTextResponse("That is too much at once.\n", 413)
             await refusal(scope, receive, send_guarded)
             return
         try:
-            await self._app(scope, self._counted(receive), send_guarded)
+            await self._app(scope, _counted(receive, largest), send_guarded)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -68,19 +74,24 @@ class Guard:
             where = "".join(traceback.format_tb(error.__traceback__)[-6:])
             _LOG.error("a request failed: %s\n%s", type(error).__name__, where)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """The request's body, which ends in an error where it grows too long."""
-        read = 0
 
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._largest:
-                raise HTTPException(413)
-            return message
+def _counted(receive: Receive, largest: int) -> Receive:
+    """The request's body, which ends in an error where it grows too long."""
+    read = 0
 
-        return counted
+    async def counted() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > largest:
+            raise HTTPException(413)
+        return message
+
+    return counted
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
 
 
 def _length(scope: Scope) -> int:
