@@ -1,11 +1,12 @@
 """A person's enrollments as rows alone, for what only reads and writes tables."""
 
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 from sqlalchemy import Table, insert, select
 
 from drumbeat.campaign import calendar
+from drumbeat.campaign.model import Campaign, Day, EmailStep, Send, TaskStep, Template
 from drumbeat.campaign.states import MessageState, State
 from drumbeat.store import keys
 from drumbeat.store.engine import Store, insert_new
@@ -15,6 +16,16 @@ from tests.campaign.building import email, plan_of, task
 AT = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
 GRACE = "r0123456789ab"
 PLAN = plan_of(email(1, "choose"), task(1), email(3, "09:30"), chosen="2026-11-24T09:30")
+
+
+def _content(slug: str) -> str:
+    """A campaign's version that goes with the plan."""
+    letter = Template(name="intro", subject="Hello", body="Hello.", is_html=False)
+    first = EmailStep(template=letter, send=Send.CHOOSE)
+    call = TaskStep(kind="call", subject="Introduce yourself")
+    third = EmailStep(template=letter, send=Send.FIXED, send_time=time(9, 30))
+    days = (Day(day=1, steps=(first, call)), Day(day=3, steps=(third,)))
+    return Campaign(slug=slug, name=slug, days=days).model_dump_json()
 
 
 async def enrolled(
@@ -42,7 +53,7 @@ async def enrolled(
         found = await tx.execute(select(reps.c.id).where(reps.c.email == rep["email"]))
         grace: str = found.scalar_one()
         await insert_new(tx, campaigns, {"slug": campaign, "name": campaign, "created_at": AT})
-        version = {"version": f"v-{campaign}", "slug": campaign, "content": "{}"}
+        version = {"version": f"v-{campaign}", "slug": campaign, "content": _content(campaign)}
         await insert_new(tx, campaign_versions, {**version, "created_at": AT, "used_at": AT})
         person = {"id": person_id, "email": address, "fields": {}, "revision": 1}
         await insert_new(tx, people, {**person, "created_at": AT, "updated_at": AT})

@@ -17,6 +17,7 @@ from drumbeat.actions.people import EnrollmentShown, EventShown, PersonShown
 from drumbeat.actions.signing import User
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Plan, Standing
+from drumbeat.campaign.model import EmailStep, Step
 from drumbeat.campaign.states import MessageState, State, Why, WhyCode, explain
 from drumbeat.store import campaigns
 from drumbeat.store.lists import people as listing
@@ -209,13 +210,18 @@ async def _person(
         person = await people.show(tx, row.email, now, None)
         # A rep sees the campaigns of other reps' work by name only where they may see them.
         mine = access.own_enrollments(user)
-        wanted = select(enrollments.c.id, enrollments.c.standing).where(
+        wanted = select(enrollments.c.id, enrollments.c.standing, enrollments.c.version).where(
             enrollments.c.person_id == person_id, mine
         )
-        standings = {found.id: found.standing for found in await tx.execute(wanted)}
+        standings = {found.id: found for found in await tx.execute(wanted)}
         names = {known.slug: known.name for known in await campaigns.every(tx)}
-    shown = [one for one in person.enrollments if one.id in standings]
-    chosen = next((one for one in shown if one.campaign == campaign), shown[0] if shown else None)
+        shown = [one for one in person.enrollments if one.id in standings]
+        first = shown[0] if shown else None
+        chosen = next((one for one in shown if one.campaign == campaign), first)
+        titles: dict[int, str] = {}
+        if chosen is not None:
+            version = await campaigns.load(tx, standings[chosen.id].version)
+            titles = {number: _title(step) for number, _, step in version.steps}
     happened = _timeline(chosen) if chosen else []
     said = request.query_params.get("said")
     return await page(
@@ -230,7 +236,8 @@ async def _person(
         chosen=chosen,
         names=names,
         tracks={one.id: _track(one) for one in shown},
-        coming=_coming(chosen, standings[chosen.id]) if chosen else [],
+        coming=_coming(chosen, standings[chosen.id].standing) if chosen else [],
+        titles=titles,
         days=happened,
         sent={m.step: m for m in chosen.messages} if chosen else {},
         why=explain(chosen.why) if chosen and chosen.why else None,
@@ -249,6 +256,13 @@ def name_of(person: PersonShown) -> str:
     """How a person is called: the name, else the address."""
     names = (person.fields.get("first_name", ""), person.fields.get("last_name", ""))
     return " ".join(filter(None, names)) or person.email
+
+
+def _title(step: Step) -> str:
+    """What a step is called: the task's subject, the template's name, else its subject."""
+    if isinstance(step, EmailStep):
+        return step.template.name or step.template.subject or step.title
+    return step.title
 
 
 def _standing(row: Row[Any]) -> Stands:
