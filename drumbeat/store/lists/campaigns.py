@@ -23,6 +23,7 @@ PAGE = 100
 SUCCESSES = (Outcome.SUCCESS, Outcome.REPLIED_SUCCESS)
 
 _HAS_ENDED = enrollments.c.state == State.ENDED
+_has_none = case((campaigns.c.category.is_(None), 1), else_=0)
 _category = func.coalesce(campaigns.c.category, "")
 
 
@@ -41,7 +42,7 @@ class Wanted:
 async def page(
     tx: AsyncConnection, own: ColumnElement[bool], now: datetime, wanted: Wanted
 ) -> Sequence[Row[Any]]:
-    """The campaigns of a page by category and name, one more than `PAGE` where others follow.
+    """The campaigns of a page by category and name, those without one last, one more than `PAGE` where others follow.
 
     Args:
         tx: A transaction.
@@ -82,7 +83,7 @@ async def page(
         )
         .outerjoin(totals, totals.c.campaign == campaigns.c.slug)
         .where(_is_archived(wanted.is_archived), *_holding(wanted.text))
-        .order_by(_category, campaigns.c.name, campaigns.c.slug)
+        .order_by(_has_none, _category, campaigns.c.name, campaigns.c.slug)
         .limit(PAGE + 1)
     )
     rows: Sequence[Row[Any]] = (await tx.execute(_after(found, wanted.after))).all()
@@ -163,12 +164,15 @@ def _after(found: Select[Any], slug: str | None) -> Select[Any]:
     def of_last(column: Any) -> Any:
         return select(column).where(last.c.slug == slug).scalar_subquery()
 
+    has_none = of_last(case((last.c.category.is_(None), 1), else_=0))
     category = of_last(func.coalesce(last.c.category, ""))
     name = of_last(last.c.name)
+    is_same = and_(_has_none == has_none, _category == category)
     return found.where(
         or_(
-            _category > category,
-            and_(_category == category, campaigns.c.name > name),
-            and_(_category == category, campaigns.c.name == name, campaigns.c.slug > slug),
+            _has_none > has_none,
+            and_(_has_none == has_none, _category > category),
+            and_(is_same, campaigns.c.name > name),
+            and_(is_same, campaigns.c.name == name, campaigns.c.slug > slug),
         )
     )
