@@ -170,6 +170,21 @@ async def test_an_attempt_that_another_has_superseded_stops_before_data(world: W
     assert await walk.happened() == ["sent"]
 
 
+async def test_of_two_attempts_before_their_mark_the_later_one_sends(world: World) -> None:
+    walk = await ada(world)
+    earlier, later = Slow(before_mark=True), Slow(before_mark=True)
+    send = walk.asking()
+    first = asyncio.create_task(walk.run(send, earlier))
+    await earlier.reached.wait()
+    second = asyncio.create_task(walk.run(send, later))
+    await later.reached.wait()
+    earlier.go_on.set()
+    assert isinstance(await first, WaitUntil)
+    later.go_on.set()
+    assert await second == Sent(at=DUE)
+    assert (len(earlier.received), len(later.received)) == (0, 1)
+
+
 async def test_a_superseded_attempt_raises_no_doubt_about_the_one_under_way(world: World) -> None:
     walk = await ada(world)
     slow, slower = Slow(before_mark=True), Slow(before_mark=False)

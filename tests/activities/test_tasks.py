@@ -1,10 +1,14 @@
 from datetime import timedelta
 
-from activities.outcomes import Opened
+from temporalio.testing import ActivityEnvironment
+
+from activities.outcomes import Opened, OpenTask
+from activities.tasks import Tasks
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.states import MessageState, State, TaskStatus
 from drumbeat.store.schema import tasks
 from tests.activities.world import World, call, campaign, email, local, on
+from workflows import handling, messages
 
 
 async def test_a_task_lies_in_the_queue_with_what_the_campaign_says(world: World) -> None:
@@ -68,3 +72,24 @@ async def test_a_tasks_due_date_is_its_day_whenever_it_opens(world: World) -> No
     await walk.open_task()
     task = await walk.task(2)
     assert (task.due, task.opened_at) == (on("2026-11-24"), world.clock())
+
+
+async def test_an_opening_left_over_from_an_earlier_step_changes_nothing(world: World) -> None:
+    walk = await world.enroll(campaign(call(), email(), call()))
+    left_over = OpenTask(
+        record=walk.state.record(),
+        step=1,
+        due=walk.state.due.on,
+        seq=walk.state.seq + 1,
+        rep_id=world.rep_id,
+    )
+    await walk.open_task()
+    done = messages.CompleteTask(task_id=f"{walk.id}-1")
+    handling.complete_task(walk.state, done, world.clock())
+    walk.go_on()
+    await walk.record()
+    before = await walk.row(), await walk.task(1)
+    result = await ActivityEnvironment().run(Tasks(world.store).open_task, left_over)
+    assert result.outcome == Opened()
+    assert (await walk.row(), await walk.task(1)) == before
+    assert await walk.happened() == ["task_opened", "task_completed"]
