@@ -2,6 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# One process for each core: `make test TESTS_AT_ONCE=4`.
+TESTS_AT_ONCE ?= 2
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
 .PHONY: help setup run test check bench storm lock clean
@@ -21,7 +23,7 @@ run: setup ## start everything with the example, until Ctrl-C
 test: setup ## run all tests
 	@scripts/test-packages
 	@PYTHONPATH=. $(BIN)/python -m drumbeat.machine.build
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
 check: ## formatting, lint, types and the arrows between the rooms
 	@scripts/environment $(VENV) requirements-dev.txt
