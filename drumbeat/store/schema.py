@@ -166,6 +166,13 @@ enrollments = Table(
         postgresql_where=text("ended_at IS NULL"),
     ),
     Index("ix_enrollments_campaign_state", "campaign", "state"),
+    Index(
+        "ix_enrollments_going_on",
+        "rep_id",
+        "next_at",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 messages = Table(
@@ -259,6 +266,9 @@ tasks = Table(
     Column("text_id", String(64)),  # the rep's note or reason
     UniqueConstraint("enrollment_id", "step"),
     Index("ix_tasks_rep_id_status_due", "rep_id", "status", "due"),
+    Index("ix_tasks_status_due", "status", "due", "kind"),
+    Index("ix_tasks_closed_at", "closed_at", "id"),
+    Index("ix_tasks_rep_id_closed_at", "rep_id", "closed_at", "id"),
 )
 
 drafts = Table(
@@ -273,6 +283,7 @@ drafts = Table(
     Column("rendering", Json, nullable=False),  # templates.Body before the edit
     Column("who", String(64), nullable=False),
     Column("at", Moment, nullable=False),
+    Index("ix_drafts_enrollment_id_step", "enrollment_id", "step", "at"),
 )
 """A rep's texts; immutable: an edit is a new draft."""
 

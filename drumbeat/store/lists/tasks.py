@@ -144,21 +144,26 @@ async def page(
         after: The task before the first wanted one, open or over; None: from the beginning.
         limit: At most so many.
     """
-    wanted = shown().where(own, *_conditions(filters)).limit(limit)
+    # The order is found among the tasks alone; the rest is joined to the few that are shown.
+    first = select(tasks.c.id).where(own, *_conditions(filters)).limit(limit)
+    if filters.q:
+        first = first.join(people, people.c.id == tasks.c.person_id)
+    order: tuple[ColumnElement[Any], ...]
     if filters.view is View.DONE:
-        wanted = wanted.where(tasks.c.closed_at.is_not(None))
-        order = (tasks.c.closed_at, tasks.c.id)
+        first = first.where(tasks.c.closed_at.is_not(None))
+        keys = (tasks.c.closed_at, tasks.c.id)
         if after is not None and after.closed_at is not None:
             last = (literal(after.closed_at, Moment()), literal(after.id, String()))
-            wanted = wanted.where(tuple_(*order) < tuple_(*last))
-        wanted = wanted.order_by(*(column.desc() for column in order))
+            first = first.where(tuple_(*keys) < tuple_(*last))
+        order = tuple(column.desc() for column in keys)
     else:
         status = TaskStatus.SCHEDULED if filters.view is View.SCHEDULED else TaskStatus.OPEN
-        wanted = wanted.where(tasks.c.status == status)
-        order_of = _order(today)
+        first = first.where(tasks.c.status == status)
+        order = _order(today)
         if after is not None:
-            wanted = wanted.where(tuple_(*order_of) > tuple_(*_place(after, today)))
-        wanted = wanted.order_by(*order_of)
+            first = first.where(tuple_(*order) > tuple_(*_place(after, today)))
+    few = first.order_by(*order).subquery()
+    wanted = shown().where(tasks.c.id.in_(select(few.c.id))).order_by(*order)
     found: Sequence[Row[Any]] = (await tx.execute(wanted)).all()
     return found
 
