@@ -218,11 +218,15 @@ class _Check:
         if isinstance(progress, Difference):
             return progress
         lost = await self._lost_events(row, progress)
-        if not lost and await self._agrees(row, progress):
+        async with self._store.read() as tx:
+            rows = await rebuilding.lost_rows(tx, row, progress)
+        if not lost and not rows and await self._agrees(row, progress):
             return None
         says = _says(progress)
         if lost:
             says += f"; lost events: {lost}"
+        if rows:
+            says += f"; behind: {', '.join(rows)}"
         difference = _difference(row, Kind.BEHIND, says, "the tables are mended")
         if not is_last:
             return difference
@@ -344,9 +348,10 @@ class _Check:
             return False
         if progress.state is State.SENDING:
             return True  # What comes of it will be recorded with it.
-        return row.state == progress.state and await self._is_same_time(
-            row.next_at, progress.next_at_utc
-        )
+        said = row.why["code"] if row.why else None
+        if row.state != progress.state or said != (progress.why.code if progress.why else None):
+            return False
+        return await self._is_same_time(row.next_at, progress.next_at_utc)
 
     async def _lost_events(self, row: Row[Any], progress: Progress) -> int:
         """How many events the workflow knows that the tables do not."""

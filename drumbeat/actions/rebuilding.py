@@ -1,5 +1,6 @@
 """Bring tables and workflows together again, where a backup or a lost server has parted them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -72,6 +73,33 @@ async def take_over(store: Store, row: Row[Any], progress: Progress) -> bool:
     if progress.state is State.TASK and progress.step:
         await _open_task(store, row, plan, progress, progress.step)
     return True
+
+
+async def lost_rows(tx: AsyncConnection, row: Row[Any], progress: Progress) -> Sequence[str]:
+    """Which emails and tasks say less than the workflow knows: `email 1`, `task 2`.
+
+    Args:
+        tx: A transaction.
+        row: The enrollment's row.
+        progress: The workflow's.
+    """
+    wanted = select(messages.c.step, messages.c.state).where(messages.c.enrollment_id == row.id)
+    emails = {email.step: email.state for email in await tx.execute(wanted)}
+    sent = [entry.step for entry in progress.happened if entry.what is What.SENT]
+    lost = [f"email {step}" for step in sent if emails.get(step) != MessageState.SENT]
+    step = progress.step
+    if progress.state is State.TASK and step is not None:
+        task = select(tasks.c.id).where(
+            tasks.c.enrollment_id == row.id,
+            tasks.c.step == step,
+            tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
+        )
+        if (await tx.execute(task)).first() is None:
+            lost.append(f"task {step}")
+    if progress.state is State.SLEEPING and step is not None and step not in emails:
+        is_automatic = Plan.model_validate_json(row.plan).step(step).is_automatic
+        lost += [f"email {step}"] if is_automatic else []
+    return lost
 
 
 async def close(store: Store, enrollment_id: str, outcome: Outcome) -> None:

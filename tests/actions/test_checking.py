@@ -97,7 +97,7 @@ async def test_events_that_were_lost_on_the_way_come_back(quick_office: Office) 
         await tx.execute(delete(tasks).where(tasks.c.enrollment_id == one.id))
     [difference] = (await check(office)).differences
     assert (difference.kind, difference.mended) == (Kind.BEHIND, True)
-    assert difference.workflow == "task at step 1; lost events: 1"
+    assert difference.workflow == "task at step 1; lost events: 1; behind: task 1"
     assert await office.timeline(one) == ["task_opened"]
     assert await office.task(one, 1) is not None
     assert (await check(office)).differences == []
