@@ -25,7 +25,7 @@ from drumbeat.campaign.people import read_people
 from drumbeat.campaign.reading import read_campaign
 from drumbeat.campaign.states import HoldKind, MessageState, TaskStatus
 from drumbeat.reps import Reps, read_reps
-from drumbeat.store import holds, keys
+from drumbeat.store import holds, keys, restoring
 from drumbeat.store.engine import Store
 from drumbeat.store.errors import StoreError
 from drumbeat.store.schema import enrollments, messages, people
@@ -33,7 +33,7 @@ from drumbeat.store.schema import tasks as tasks_table
 from drumbeat.temporal.client import TemporalUnreachable
 from storm.plan import Leaving, Party, Plan
 from storm.scenery import CAMPAIGN, CAMPAIGN_FILE, LAST_STEP, REPS, number_of, people_csv
-from storm.stage import Stage
+from storm.stage import Stage, StormFailed
 
 LOOK_EVERY = 0.5
 """Seconds between two rounds of the robot."""
@@ -152,6 +152,8 @@ class Robot:
                     for rep in self._reps
                     if await holds.of_target(tx, HoldKind.MAILBOX, self._reps.id_of(rep), now)
                 ]
+                if await restoring.held_by_it(tx, now):
+                    raise StormFailed("the mailboxes are held as if a backup had been restored")
         except StoreError as error:
             self.refusals[f"read: {type(error).__name__}"] += 1
             return

@@ -3,9 +3,10 @@
 import asyncio
 import email
 import os
+import secrets
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -92,13 +93,15 @@ class Scene:
     environment: Mapping[str, str]
 
     @asynccontextmanager
-    async def worker(self, point: Death | None = None) -> AsyncIterator[Process]:
+    async def worker(
+        self, point: Death | None = None, stderr: int = DEVNULL
+    ) -> AsyncIterator[Process]:
         """A worker, or the one that dies at a point."""
         command: tuple[str, ...] = (str(ROOT / "worker.py"),)
         if point is not None and point not in AT_THE_SERVER:
             command = ("-m", "tests.dying_worker", point)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, env=self.environment, stdout=DEVNULL, stderr=DEVNULL
+            sys.executable, *command, env=self.environment, stdout=DEVNULL, stderr=stderr
         )
         try:
             yield process
@@ -143,7 +146,7 @@ async def scene(folder: Path, temporal: TemporalServer, client: Client) -> Async
     url = f"sqlite:///{folder / 'drumbeat.db'}"
     await migrate(url)
     store = await open_store(url)
-    queue = f"deaths-{folder.name}"
+    queue = f"deaths-{secrets.token_hex(6)}"  # of this database alone, as every queue is
 
     async def connected() -> Client:
         return client
@@ -246,3 +249,30 @@ async def test_what_is_promised_of_a_death_at(
             assert (went.state, went.copies_before_a_word) == (MessageState.SENT, 1)
     assert went.outcome is Outcome.COMPLETED
     assert went.copies == (1, 1)
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "DATA", "CONTENT"])
+async def test_a_worker_that_is_told_to_stop_finishes_the_send_under_way(
+    phase: Phase,
+    tmp_path: Path,
+    temporal_server: TemporalServer,
+    temporal_client: Client,
+) -> None:
+    async with scene(tmp_path / "scene", temporal_server, temporal_client) as made:
+        goes_on = asyncio.Event()
+        made.server.once(phase, goes_on)
+        async with made.worker(stderr=PIPE) as process:
+            assert process.stderr is not None
+            await made.server.reached[phase].wait()
+            process.send_signal(signal.SIGTERM)
+            async for line in process.stderr:
+                if b"Beginning worker shutdown" in line:
+                    break
+            goes_on.set()
+            await process.communicate()
+            assert process.returncode == 0
+        assert len(made.server.received) == 1
+        await made.until(MessageState.SENT)
+        async with made.worker():
+            assert await made.until_ended() is Outcome.COMPLETED
+        assert len(made.server.received) == 2
