@@ -274,7 +274,7 @@ async def test_a_dry_run_needs_neither_database_nor_temporal(
 async def test_a_dry_run_finds_the_reps_that_enrolling_finds(
     enroll: Enroll, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    Path("reps.yaml").unlink()
+    Path("reps.yaml").unlink()  # noqa: ASYNC240 (a test, nothing waits)
     monkeypatch.delenv("DRUMBEAT_DATABASE_URL")
     monkeypatch.setenv("DRUMBEAT_HOME", str(tmp_path))  # where the store is, as under `up`
     assert (await enroll("--dry-run", "--json")).json["enrolled"] == 2
