@@ -64,5 +64,5 @@ async def fullest_span(office: Office) -> int:
     """The most emails that were handed over within any span of the batch limit's length."""
     async with office.store.read() as tx:
         found = await tx.execute(select(marks.c.at).where(marks.c.handed_over))
-        ats = list(found.scalars())
+        ats: list[datetime] = list(found.scalars())
     return max(sum(at <= other < at + BATCH.span for other in ats) for at in ats)
