@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.outcomes import Held, NotSent
@@ -45,7 +45,10 @@ class _Restored(ActivityInboundInterceptor):
             if held:  # said once, not for each of those who are missing
                 _LOG.error("all mailboxes are held: %s (%s)", restoring.REASON, error)
             raise ApplicationError(
-                "the tables lack a row", type="RowMissing", next_retry_delay=AGAIN_AFTER
+                "the tables lack a row",
+                type="RowMissing",
+                next_retry_delay=AGAIN_AFTER,
+                category=ApplicationErrorCategory.BENIGN,
             ) from None
 
 
