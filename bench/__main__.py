@@ -15,7 +15,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from bench import crowd, enrolling, histories, lateness, previewing, sending, waking, walks
+from bench import crowd, enrolling, histories, lateness, pages, previewing, sending, waking, walks
 from bench.report import Figure, as_json, phase, show, write_json
 from bench.stage import BenchFailed, set_up
 
@@ -25,7 +25,9 @@ OF_THE_CROWD: dict[str, Callable[[crowd.Run, crowd.Run], Figure]] = {
     lateness.NAME: lateness.figure,
 }
 OF_WALKS = (histories.NAME, waking.NAME)
-NAMES = (*OF_THE_CROWD, *OF_WALKS, previewing.NAME)
+UNASKED = (*OF_THE_CROWD, *OF_WALKS, previewing.NAME)
+"""What is measured where nothing is named; the pages take minutes of their own."""
+NAMES = (*UNASKED, pages.NAME)
 
 
 async def measure(names: Collection[str], people: int) -> list[Figure]:
@@ -38,7 +40,9 @@ async def measure(names: Collection[str], people: int) -> list[Figure]:
     if previewing.NAME in names:  # first, while nothing else runs
         with phase(_say, "preview"):
             figures.append(previewing.measure())
-    if not set(names) - {previewing.NAME}:
+    if pages.NAME in names:
+        figures += await pages.measure(_say)
+    if not set(names) - {previewing.NAME, pages.NAME}:
         return figures
     async with set_up(people, _say) as stage:
         if set(names) & set(OF_WALKS):
@@ -95,7 +99,7 @@ async def _run(options: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     began, at = time.monotonic(), datetime.now(UTC)
     try:
-        figures = await measure(options.only or NAMES, options.people)
+        figures = await measure(options.only or UNASKED, options.people)
     except asyncio.CancelledError:
         print("stopped; nothing runs any more", file=sys.stderr)
         return 130

@@ -1,0 +1,362 @@
+"""How quickly the Command Center answers with a year's rows, on SQLite and on PostgreSQL."""
+
+import asyncio
+import re
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+from playwright.async_api import Error as BrowserError
+from playwright.async_api import Response, async_playwright
+from sqlalchemy import event
+
+from bench import listening
+from bench.cluster import cluster
+from bench.filling import Amounts, Filled, fill, reps_file
+from bench.report import Figure, Say, percentile, phase
+from bench.stage import BenchFailed, environment_of, running
+from drumbeat.actions import signing
+from drumbeat.machine.parts import Part
+from drumbeat.machine.temporal import free_ports
+from drumbeat.settings import Settings
+from drumbeat.store.engine import Store, open_store
+from drumbeat.store.lists.emails import Tab
+from drumbeat.web.app import create_app
+from drumbeat.web.serving import open_site
+from drumbeat.web.site import cookie_name
+
+NAME = "pages"
+AIM_MS = 100
+AIM_QUERIES = 10
+AIM_BYTES = 200_000
+AIM_PAINT_MS = 1000
+ROUNDS = 40
+"""How often each page is asked for; each time by another rep or manager, who has no figures yet."""
+PAINTS = 5
+CHROMIUM = "/usr/bin/chromium"
+
+_NEXT = re.compile(r'href="([^"]*[?&;]after=[^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, and its addresses: one for each round, in turn."""
+
+    title: str
+    addresses: Sequence[str]
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured on one database."""
+
+    name: str
+    ms: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Page and role -> p95 of its milliseconds."""
+    queries: dict[str, int] = field(default_factory=dict)
+    """Page -> the most queries, of a rep and of a manager."""
+    first_bytes: int = 0
+    paint_ms: float = 0.0
+    heard_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A web application that runs, over a full database."""
+
+    base: str
+    settings: Settings
+    store: Store
+    filled: Filled
+
+    async def browsers(self, ids: Sequence[str]) -> list[dict[str, str]]:
+        """The cookies of as many users, who sign in now."""
+        return [{"drumbeat": await signing.open_session(self.store, one)} for one in ids]
+
+
+async def measure(say: Say, amounts: Amounts | None = None) -> list[Figure]:
+    """Fill both databases in turn, and ask for every page.
+
+    Raises:
+        BenchFailed: PostgreSQL or Chromium is missing, or a page does not answer.
+    """
+    wanted = amounts or Amounts()
+    found: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="drumbeat-bench-") as name:
+        folder = Path(name)
+        found.append(await _on("SQLite", f"sqlite:///{folder / 'full.db'}", folder, wanted, say))
+        with cluster() as url:
+            found.append(await _on("PostgreSQL", url, folder, wanted, say))
+    return figures(found)
+
+
+async def _on(name: str, url: str, folder: Path, amounts: Amounts, say: Say) -> Measured:
+    with phase(say, f"{name}: {amounts.enrollments:,} enrollments, {amounts.events:,} events"):
+        filled = await asyncio.to_thread(fill, url, amounts, say)
+    return await measure_filled(name, url, folder, amounts, filled, say)
+
+
+async def measure_filled(
+    name: str, url: str, folder: Path, amounts: Amounts, filled: Filled, say: Say
+) -> Measured:
+    """Measure over a database that `fill` has filled."""
+    measured = Measured(name)
+    async with _serving(url, folder, amounts, filled, say) as served:
+        pages = await pages_of(served)
+        with phase(say, f"{name}: {len(pages)} pages, {2 * ROUNDS} times each"):
+            for role, ids in (("rep", filled.reps), ("manager", filled.managers)):
+                await _time(served, pages, role, list(islice(cycle(ids), ROUNDS)), measured)
+        await _count(served, pages, measured)
+        with phase(say, f"{name}: {listening.LISTENERS} listeners to the Live Feed"):
+            cookies = await served.browsers(filled.managers)
+            measured.heard_ms = await listening.slowest(served.base, served.store, cookies)
+        with phase(say, f"{name}: the first page in Chromium"):
+            await _paint(served, measured)
+    return measured
+
+
+@asynccontextmanager
+async def _serving(
+    url: str, folder: Path, amounts: Amounts, filled: Filled, say: Say
+) -> AsyncIterator[_Served]:
+    """Run the web application as a process, as `up` does, until the end of the block."""
+    [port] = free_ports(1)
+    settings = Settings(
+        home=folder,
+        database_url=url,
+        reps=folder / "reps.yaml",
+        base_url="",
+        tracking_url="",
+        secret_key="a-key-of-the-bench-that-signs-no-public-link",
+        web_port=port,
+        local_smtp="smtp://127.0.0.1:2525",
+    )
+    settings.reps.write_text(reps_file(amounts))
+    (folder / "logs").mkdir(exist_ok=True)
+    command = (sys.executable, "-m", "drumbeat.web")
+    part = Part("web", command, environment_of(settings), ready_line="web ready")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running(part, folder / "logs", say, {}))
+        store = await open_store(url)
+        stack.push_async_callback(store.close)
+        yield _Served(f"http://127.0.0.1:{port}", settings, store, filled)
+
+
+async def pages_of(served: _Served) -> list[Page]:
+    """The pages that are measured, with addresses that find something."""
+    filled = served.filled
+    slugs = filled.campaigns
+    [cookie] = await served.browsers(filled.managers[:1])
+    async with httpx2.AsyncClient(base_url=served.base, cookies=cookie, timeout=60) as browser:
+        second = {
+            first: await _second(browser, first)
+            for first in ("/tasks?rep=all", "/people", "/emails?tab=sent", "/feed")
+        }
+    return [
+        Page("Tasks", ["/tasks"]),
+        Page("Tasks of everybody, second page", [second["/tasks?rep=all"]]),
+        Page("Tasks, filtered", [f"/tasks?campaign={slug}&kind=call" for slug in slugs]),
+        Page("Tasks, search", ["/tasks?q=lovelace", "/tasks?q=nobody+at+all"]),
+        Page("People", ["/people"]),
+        Page("People, second page", [second["/people"]]),
+        Page("People, filtered", [f"/people?campaign={slug}&state=blocked" for slug in slugs]),
+        Page("People, rare reason", ["/people?reason=refused", "/people?state=in_doubt"]),
+        Page("People, search", ["/people?q=turing", "/people?q=Company+2999", "/people?q=nobody"]),
+        Page("A person", []),
+        Page("Campaigns", ["/campaigns"]),
+        Page("A campaign", [f"/campaigns/{slug}" for slug in slugs]),
+        *(Page(f"Emails, {tab}", [f"/emails?tab={tab}"]) for tab in Tab),
+        Page("Emails, second page", [second["/emails?tab=sent"]]),
+        Page("Emails, search", ["/emails?tab=sent&q=turing", "/emails?tab=scheduled&q=nobody"]),
+        Page("Live Feed", ["/feed"]),
+        Page("Live Feed, one kind", [f"/feed?group={one}" for one in ("replies", "trouble")]),
+    ]
+
+
+async def _second(browser: httpx2.AsyncClient, first: str) -> str:
+    answer = await _ask(browser, first)
+    found = _NEXT.findall(answer.text)
+    return found[-1].replace("&amp;", "&") if found else first
+
+
+async def _ask(browser: httpx2.AsyncClient, address: str) -> httpx2.Response:
+    answer = await browser.get(address)
+    if answer.status_code != 200:
+        raise BenchFailed(f"{address} answered {answer.status_code}")
+    return answer
+
+
+def _of_round(page: Page, number: int, user: str, role: str, filled: Filled) -> str:
+    """The page's address in a round."""
+    if page.addresses:
+        return page.addresses[number % len(page.addresses)]
+    own = [one for one, rep in islice(filled.people.items(), 5000) if role != "rep" or rep == user]
+    return f"/people/{quote(own[number % len(own)])}"
+
+
+async def _time(
+    served: _Served, pages: Sequence[Page], role: str, ids: Sequence[str], measured: Measured
+) -> None:
+    """Each round asks for every page once, begun by another one; each round is another user's."""
+    taken: dict[str, list[float]] = {page.title: [] for page in pages}
+    cookies = await served.browsers(ids)
+    async with httpx2.AsyncClient(base_url=served.base, timeout=60) as browser:
+        for number, (user, cookie) in enumerate(zip(ids, cookies, strict=True)):
+            browser.cookies.clear()
+            browser.cookies.update(cookie)
+            begin = number % len(pages)
+            for page in (*pages[begin:], *pages[:begin]):
+                address = _of_round(page, number, user, role, served.filled)
+                began = time.perf_counter()
+                await _ask(browser, address)
+                taken[page.title].append((time.perf_counter() - began) * 1000)
+    for title, values in taken.items():
+        measured.ms[title, role] = percentile(values, 95)
+
+
+async def _count(served: _Served, pages: Sequence[Page], measured: Measured) -> None:
+    """Ask an application in this process, where its queries can be counted."""
+    filled = served.filled
+    async with open_site(served.settings) as site:
+        for role, [one, *_] in (("rep", filled.reps), ("manager", filled.managers)):
+            cookie = {cookie_name(site): await signing.open_session(site.store, one)}
+            transport = httpx2.ASGITransport(create_app(site), client=("192.0.2.7", 1234))
+            async with httpx2.AsyncClient(
+                transport=transport, base_url=served.base, cookies=cookie
+            ) as browser:
+                for page in pages:
+                    site.figures.clear()
+                    with counting(site.store) as made:
+                        await _ask(browser, _of_round(page, 0, one, role, filled))
+                    measured.queries[page.title] = max(
+                        measured.queries.get(page.title, 0), len(made)
+                    )
+
+
+@contextmanager
+def counting(store: Store) -> Iterator[list[str]]:
+    """The statements that are made while the block lasts, but for those that begin one."""
+    made: list[str] = []
+
+    def note(*given: Any) -> None:
+        if str(given[2]).split(None, 1)[0].upper() not in ("BEGIN", "COMMIT", "ROLLBACK"):
+            made.append(str(given[2]))
+
+    # The store's own engines: nobody else counts.
+    engines = {store._reader.sync_engine, store._writer.sync_engine}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield made
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+async def _paint(served: _Served, measured: Measured) -> None:
+    """Open the first page in a browser that knows nothing yet: its bytes, its largest paint."""
+    cookies = await served.browsers(served.filled.reps[:PAINTS])
+    paints: list[float] = []
+    try:
+        async with async_playwright() as playwright:
+            chromium = await playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"]
+            )
+            for cookie in cookies:
+                context = await chromium.new_context(viewport={"width": 1440, "height": 900})
+                [(name, value)] = cookie.items()
+                await context.add_cookies([{"name": name, "value": value, "url": served.base}])
+                page = await context.new_page()
+                answers: list[Response] = []
+                page.on("response", answers.append)
+                await page.goto(f"{served.base}/tasks", wait_until="load")
+                paints.append(await page.evaluate(_LARGEST_PAINT))
+                sizes = [len(await one.body()) for one in answers if _is_counted(one)]
+                measured.first_bytes = max(measured.first_bytes, sum(sizes))
+                await context.close()
+            await chromium.close()
+    except BrowserError as error:
+        raise BenchFailed(f"Chromium: {error.message.splitlines()[0]}") from error
+    measured.paint_ms = percentile(paints, 50)
+
+
+_LARGEST_PAINT = """() => new Promise(done => {
+  new PerformanceObserver(seen => done(seen.getEntries().at(-1).startTime))
+    .observe({type: "largest-contentful-paint", buffered: true});
+})"""
+
+
+def _is_counted(answer: Response) -> bool:
+    return answer.ok and answer.request.resource_type in ("document", "stylesheet", "script")
+
+
+def figures(found: Sequence[Measured]) -> list[Figure]:
+    """One figure for each page, then what holds for all of them."""
+    shown = []
+    for title in dict.fromkeys(title for one in found for title, _ in one.ms):
+        numbers = {
+            f"{one.name.lower()}_{role}_ms": one.ms[title, role]
+            for one in found
+            for role in ("rep", "manager")
+        }
+        measured = "; ".join(
+            f"{one.name} {one.ms[title, 'rep']:.0f}, {one.ms[title, 'manager']:.0f} ms"
+            for one in found
+        )
+        queries = max(one.queries[title] for one in found)
+        reached = max(numbers.values()) < AIM_MS and queries <= AIM_QUERIES
+        shown.append(
+            Figure(
+                name=NAME,
+                title=title,
+                measured=f"{measured}; {queries} queries",
+                floor="",
+                aim=f"{AIM_MS} ms, {AIM_QUERIES} queries",
+                reached=reached,
+                bound="p95 of a rep's and of a manager's, on the machine itself, by HTTP.",
+                numbers={**numbers, "queries": queries},
+            )
+        )
+    shown.append(
+        _of_all("bytes of the first page", found, lambda one: one.first_bytes, AIM_BYTES, "bytes")
+    )
+    shown.append(
+        _of_all("largest contentful paint", found, lambda one: one.paint_ms, AIM_PAINT_MS, "ms")
+    )
+    title = f"an event reaches {listening.LISTENERS} listeners"
+    shown.append(_of_all(title, found, lambda one: one.heard_ms, listening.AIM_MS, "ms"))
+    return shown
+
+
+def _of_all(
+    title: str,
+    found: Sequence[Measured],
+    number: Callable[[Measured], float],
+    aim: float,
+    unit: str,
+) -> Figure:
+    return Figure(
+        name=NAME,
+        title=title,
+        measured="; ".join(f"{one.name} {number(one):,.0f} {unit}" for one in found),
+        floor="",
+        aim=f"{aim:,.0f} {unit}",
+        reached=max(number(one) for one in found) < aim,
+        bound=_BOUNDS[title.split(maxsplit=1)[0]],
+        numbers={f"{one.name.lower()}_{unit}": number(one) for one in found},
+    )
+
+
+_BOUNDS = {
+    "bytes": "HTML, style sheet and scripts of Tasks, not compressed.",
+    "largest": "Tasks in Chromium with an empty cache, on the machine itself; the middle of five.",
+    "an": "The application looks for new events every half second, once for all listeners.",
+}
