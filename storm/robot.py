@@ -39,7 +39,7 @@ LOOK_EVERY = 0.5
 """Seconds between two rounds of the robot."""
 AT_ONCE = 20
 LONGEST_CALL = timedelta(seconds=10)
-"""A call is made at most that long after its task has opened."""
+"""A call is made at most that long after its task has opened; sooner in a short storm."""
 DOUBT_SETTLES = timedelta(seconds=2)
 """A person looks into the mail server's log that long after an email is shown as in doubt: nothing
 is on its way there any more."""
@@ -69,6 +69,7 @@ class Robot:
         self._reps = reps
         self._plan = plan
         self._chance = random.Random(f"{plan.seed}/robot")
+        self._longest_call = min(LONGEST_CALL, plan.lasts / 6)
         self._call_at: dict[str, datetime] = {}
         self._seen: dict[tuple[str, int, datetime], datetime] = {}
         self.doubts: dict[tuple[str, int, datetime], Doubt] = {}
@@ -178,7 +179,7 @@ class Robot:
 
     def _is_time_to_call(self, task_id: str, now: datetime) -> bool:
         if task_id not in self._call_at:
-            self._call_at[task_id] = now + LONGEST_CALL * self._chance.random()
+            self._call_at[task_id] = now + self._longest_call * self._chance.random()
         return self._call_at[task_id] <= now
 
     async def _call(self, task_id: str) -> None:

@@ -276,3 +276,13 @@ async def test_a_worker_that_is_told_to_stop_finishes_the_send_under_way(
         async with made.worker():
             assert await made.until_ended() is Outcome.COMPLETED
         assert len(made.server.received) == 2
+
+
+def test_the_document_names_every_point_of_death() -> None:
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in (ROOT / "docs" / "reliability.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    told = [row for row in rows if row[-1] in set(Promise)]
+    assert told == [(point, str(point.copies), point.promise) for point in Death]

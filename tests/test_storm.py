@@ -48,7 +48,7 @@ def test_everybody_is_enrolled_once() -> None:
 async def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sum, Path]:
     """A storm of half a minute, and the folder in which everything still lies."""
     folder = tmp_path_factory.mktemp("storm")
-    lasts = timedelta(seconds=20)
+    lasts = timedelta(seconds=18)
     return await storm(plan(1, people=40, kills=6, lasts=lasts), folder, print), folder
 
 
