@@ -139,6 +139,11 @@ class Letters:
         self._links = links
         self._reps = reps
 
+    @property
+    def renderer(self) -> Renderer:
+        """What renders, for emails of people who are not enrolled yet."""
+        return self._renderer
+
     async def read(
         self,
         tx: AsyncConnection,

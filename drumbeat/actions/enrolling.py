@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from drumbeat.actions import first_emails
 from drumbeat.actions.deciding import Decision, Party, Result, decide, decide_without_tables
 from drumbeat.actions.errors import ActionError
+from drumbeat.actions.first_emails import OwnText
 from drumbeat.actions.launching import Choices, Launch, Launches
 from drumbeat.actions.starting import (
     Start,
@@ -24,6 +26,7 @@ from drumbeat.actions.starting import (
     give_up_or_wait,
     start_of,
     start_workflow,
+    with_kept,
 )
 from drumbeat.campaign.model import Campaign
 from drumbeat.campaign.people import PeopleReading, PersonRow
@@ -56,6 +59,14 @@ class Order:
     """Whether those may be enrolled who are active in another campaign."""
     acting: Rep | None = None
     """Who does it; None: the rep."""
+    user_id: str | None = None
+    """Who does it, where that is a user who need not be a rep; goes before `acting`."""
+    texts: Mapping[str, OwnText] = field(default_factory=dict)
+    """Address -> with what the person's first email leaves, in place of the template."""
+
+    def who(self, reps: Reps) -> str:
+        """The id of who does it."""
+        return self.user_id or reps.id_of(self.acting or self.rep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class PersonReport:
     """Whether the data of a person known before changed."""
     launch: Launch | None = None
     """With which plan, for those who are enrolled."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The person's data, that of the file and what was known before; empty for rejected rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +174,8 @@ async def enroll(
         party=Party(launches, key, again=order.again, also=order.also),
         version=await _begin(store, order, reps),
         rep_id=reps.id_of(order.rep),
-        who=reps.id_of(order.acting or order.rep),
+        who=order.who(reps),
+        texts=order.texts,
     )
     found: list[PersonReport] = []
     for batch in _batches(order.people.people):
@@ -198,7 +212,7 @@ async def _begin(store: Store, order: Order, reps: Reps) -> str:
         version = await campaigns.save(tx, order.campaign, order.attachments, now)
         await audit.append(
             tx,
-            who=reps.id_of(order.acting or order.rep),
+            who=order.who(reps),
             action="enroll",
             target=order.campaign.slug,
             why=f"{len(order.people.people)} people of a file, for {reps.id_of(order.rep)}",
@@ -221,6 +235,7 @@ def _person(decision: Decision) -> PersonReport:
         workflow_id=decision.workflow_id,
         updated=decision.changed is not None,
         launch=decision.launch,
+        fields=decision.row.fields if decision.person is None else decision.person.fields,
     )
 
 
@@ -255,6 +270,7 @@ class _Run:
     version: str
     rep_id: str
     who: str
+    texts: Mapping[str, OwnText]
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     async def enroll(
@@ -307,23 +323,33 @@ class _Run:
             decisions = await decide(tx, self.party, rows, known)
             await self._change(tx, decisions, now)
             new = {
-                one.row.email: self._new(one.person, one.launch, one.round)
+                one.row.email: self._new(one.row.email, one.person, one.launch, one.round)
                 for one in decisions
                 if one.person is not None and one.launch is not None
             }
             written = await enrollments.insert_all(tx, list(new.values()), now)
+            own = {
+                address: (one, self.texts[address])
+                for address, one in new.items()
+                if address in self.texts and one.id in written
+            }
+            await first_emails.keep(tx, list(own.values()), now)
             unstarted = {
-                one.row.email: await start_of(tx, one.unstarted)
+                one.row.email: await with_kept(tx, await start_of(tx, one.unstarted))
                 for one in decisions
                 if one.unstarted is not None
             }
+            starts = dict(unstarted)
+            for decision in decisions:
+                address, launch = decision.row.email, decision.launch
+                if address in new and new[address].id in written and launch is not None:
+                    start = self._start(new[address], launch)
+                    starts[address] = await with_kept(tx, start) if address in own else start
         reports = {one.row.email: _person(one) for one in decisions}
-        starts = dict(unstarted)
         for address, enrollment in new.items():
             report = reports[address]
             if enrollment.id in written and report.launch is not None:
                 reports[address] = replace(report, workflow_id=enrollment.workflow_id)
-                starts[address] = self._start(enrollment, report.launch)
             else:
                 reason = "enrolled by somebody else at this moment"
                 reports[address] = replace(
@@ -361,10 +387,11 @@ class _Run:
             now=now,
         )
 
-    def _new(self, person: Known, launch: Launch, round: int) -> enrollments.New:
+    def _new(self, address: str, person: Known, launch: Launch, round: int) -> enrollments.New:
         campaign = self.party.launches.campaign
+        own = self.texts.get(address)
         return enrollments.New(
-            id=secrets.token_hex(8),
+            id=secrets.token_hex(8) if own is None else own.enrollment_id,
             workflow_id=f"campaign/{campaign.slug}/{person.id}",
             campaign=campaign.slug,
             version=self.version,

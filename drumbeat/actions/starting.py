@@ -1,12 +1,12 @@
 """Start the workflow of an enrollment: once, however often it is asked for and whoever asks."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import (
@@ -23,8 +23,11 @@ from drumbeat.campaign.planning import parse_zone
 from drumbeat.campaign.states import State
 from drumbeat.store import campaigns, enrollments, reps
 from drumbeat.store.engine import Store
+from drumbeat.store.schema import drafts, messages
 from drumbeat.temporal import attributes
-from workflows.messages import WORKFLOW_TYPE, CampaignInput
+from workflows import handling
+from workflows.enrollment import Enrollment
+from workflows.messages import WORKFLOW_TYPE, CampaignInput, EditEmail
 
 _LOG = logging.getLogger("drumbeat.starting")
 
@@ -162,7 +165,7 @@ async def start_enrollment(
             return
         start = None
         if row.started_at is None and row.ended_at is None:
-            start = await start_of(tx, row)
+            start = await with_kept(tx, await start_of(tx, row))
     if start is not None:
         try:
             await start_workflow(client, start, task_queue)
@@ -197,6 +200,38 @@ async def start_of(tx: AsyncConnection, row: Row[Any]) -> Start:
         remove_on_bounce=settings.remove_on_bounce,
         due_at=row.next_at or row.kickoff,
     )
+
+
+async def with_kept(tx: AsyncConnection, start: Start) -> Start:
+    """The start of a workflow that was never started, with the texts kept for its emails, if any.
+
+    They are in its state before it does anything: no email can leave without them.
+    """
+    wanted = (
+        select(drafts.c.step, drafts.c.id, drafts.c.who, drafts.c.at)
+        .join(messages, messages.c.draft_id == drafts.c.id)
+        .where(messages.c.enrollment_id == start.enrollment_id)
+    )
+    rows = (await tx.execute(wanted)).all()
+    if not rows:
+        return start
+    state = Enrollment.begin(
+        CampaignInput(
+            enrollment_id=start.enrollment_id,
+            campaign=start.campaign,
+            rep_id=start.rep_id,
+            rep_zone=start.rep_zone,
+            plan=start.plan,
+            on_reply=start.on_reply,
+            remove_on_bounce=start.remove_on_bounce,
+        )
+    )
+    for row in rows:
+        message = EditEmail(
+            enrollment_id=start.enrollment_id, who=row.who or None, step=row.step, draft_id=row.id
+        )
+        handling.edit_email(state, message, row.at)
+    return replace(start, carried=state.model_dump_json())
 
 
 async def give_up_or_wait(store: Store, enrollment_id: str, taken: WorkflowIdTaken) -> bool:

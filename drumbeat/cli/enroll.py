@@ -1,6 +1,5 @@
 """`enroll`: people of a CSV file go into a campaign; what became of each is reported."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from drumbeat.actions.deciding import Result
 from drumbeat.actions.desk import moment
 from drumbeat.actions.enrolling import Order, PersonReport, Report
 from drumbeat.actions.launching import Choices, Launch
+from drumbeat.actions.rejects import write_rejects
 from drumbeat.campaign.people import read_people
 from drumbeat.campaign.planning import parse_zone
 from drumbeat.campaign.reading import read_campaign
@@ -27,8 +27,6 @@ from drumbeat.store.engine import Store, database_url, is_sqlite
 
 MOST_LINES = 20
 """How many people of a kind the report lists; all of them stand in the JSON."""
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would take for a formula (SPEC section 13)."""
 
 commands = App(
     name="enroll",
@@ -261,23 +259,10 @@ def _write_rejects(people: Path, report: Report) -> Path | None:
             return None
         part = path.with_name(f".{path.name}.part")
         with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("line", "email", "reason"))
-            for person in rejected:
-                writer.writerow((person.line, _disarmed(person.email), _disarmed(person.reason)))
+            write_rejects(file, ((one.line, one.email, one.reason) for one in rejected))
         part.replace(path)
     except OSError as error:
         # Everybody is enrolled by now: the report names the rejected rows as well.
         complain(f"{path}: the rejects cannot be written there: {(error.strerror or '').lower()}")
         return None
     return path
-
-
-def _disarmed(cell: str | None) -> str:
-    """A cell that no spreadsheet takes for a formula.
-
-    >>> _disarmed("=1+1"), _disarmed("ann@example.com")
-    ("'=1+1", 'ann@example.com')
-    """
-    text = cell or ""
-    return f"'{text}" if text.startswith(_DANGEROUS) else text

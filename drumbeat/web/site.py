@@ -52,6 +52,8 @@ class Site:
     host_user: str | None = None
     """Under `up`: the address of who is signed in on this machine without a password."""
     temporal_ui: str | None = None
+    uploads: Path = Path("var/uploads")
+    """Where people files lie between the screens of enrolling."""
     figures: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
 
     def desk(self, user: User) -> Desk:
