@@ -19,16 +19,15 @@ from activities.restoring import RestoreInterceptor
 from activities.tasks import Tasks
 from drumbeat.actions.delivery import Delivery
 from drumbeat.actions.doubts import Doubts
+from drumbeat.actions.reps_file import open_reps
 from drumbeat.actions.restoring import hold_if_restored
 from drumbeat.actions.watching import Watch
-from drumbeat.cli.errors import CommandRefused, report
+from drumbeat.cli.errors import report
 from drumbeat.logs import start_logging
 from drumbeat.mail.links import Links
 from drumbeat.mail.rendering import Renderer
 from drumbeat.mail.sending import Mailer, SmtpMailer
-from drumbeat.reps import Reps, read_reps
 from drumbeat.settings import Settings
-from drumbeat.store import keys, reps
 from drumbeat.store.engine import Store, open_store
 from drumbeat.temporal.client import connect
 from drumbeat.temporal.interceptor import RecordingInterceptor
@@ -73,7 +72,7 @@ async def run(settings: Settings) -> None:
 
     Raises:
         StartRefused: The settings are not safe.
-        CommandRefused: The reps file cannot be used.
+        RepsFileFaulty: The reps file cannot be used.
         StoreError: The database cannot be used.
         TemporalUnreachable: No Temporal server answers.
     """
@@ -84,13 +83,13 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database)
         stack.push_async_callback(store.close)
-        known = await _reps(settings, store)
+        reps = await open_reps(settings, store)
         renderer = await stack.enter_async_context(Renderer())
         mailer = SmtpMailer()
         stack.push_async_callback(mailer.close)
         client = await connect(settings)
         await hold_if_restored(store, client, settings.task_queue)
-        letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), known)
+        letters = Letters(renderer, Links(settings.public_url, settings.secret_keys), reps.reps)
         delivery = Delivery(store, client, settings.task_queue)
         watch = Watch(store)
         if settings.metrics_port:
@@ -100,18 +99,10 @@ async def run(settings: Settings) -> None:
             stack.callback(server.shutdown)
         async with build_worker(client, settings, store, letters, mailer):
             print(READY, flush=True)
-            doubts = Doubts(store, known)
-            await asyncio.gather(delivery.run(stop), watch.run(stop), doubts.run(stop))
-
-
-async def _reps(settings: Settings, store: Store) -> Reps:
-    reading = read_reps(settings.reps, local_smtp=settings.local_smtp or None)
-    if reading.faults:
-        raise CommandRefused(*(str(fault) for fault in reading.faults))
-    async with store.write() as tx:
-        known = Reps(reading.reps, await keys.people_key(tx))
-        await reps.sync(tx, known, await store.now(tx))
-    return known
+            doubts = Doubts(store, reps.reps)
+            await asyncio.gather(
+                delivery.run(stop), watch.run(stop), doubts.run(stop), reps.run(stop)
+            )
 
 
 def main() -> int:

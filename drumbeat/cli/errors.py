@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydantic
 
+from drumbeat.actions.reps_file import RepsFileFaulty
 from drumbeat.settings import Settings
 
 
@@ -28,7 +29,7 @@ def report(error: Exception) -> Sequence[str]:
     """
     if os.environ.get("DRUMBEAT_DEBUG"):
         return ["".join(traceback.format_exception(error)).rstrip()]
-    if isinstance(error, CommandRefused):
+    if isinstance(error, (CommandRefused, RepsFileFaulty)):
         return error.lines
     if isinstance(error, pydantic.ValidationError) and error.title == Settings.__name__:
         return [_setting(error)]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from drumbeat.actions.reps_file import RepsFileFaulty
 from drumbeat.logs import start_logging
 from drumbeat.settings import Settings
 from drumbeat.store.errors import StoreError
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start_logging(settings)
         host, port = _address(arguments, settings)
         asyncio.run(serve(settings, host, port))
-    except (StartRefused, StoreError) as error:
+    except (RepsFileFaulty, StartRefused, StoreError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

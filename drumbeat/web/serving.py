@@ -10,17 +10,17 @@ from temporalio.client import Client
 from activities.letters import Letters
 from drumbeat.actions import signing
 from drumbeat.actions.errors import ActionError
+from drumbeat.actions.reps_file import open_reps
 from drumbeat.mail.links import Links
 from drumbeat.mail.rendering import Renderer
-from drumbeat.reps import Reps, read_reps
+from drumbeat.reps import Reps
 from drumbeat.settings import Settings
-from drumbeat.store import keys, users
-from drumbeat.store import reps as reps_table
+from drumbeat.store import users
 from drumbeat.store.engine import Store, open_store
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import connect
 from drumbeat.web.site import Site
-from drumbeat.web.starting import UNDER_UP, StartRefused
+from drumbeat.web.starting import UNDER_UP
 
 
 @asynccontextmanager
@@ -28,13 +28,18 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """The site's parts while the block lasts.
 
     Raises:
-        StartRefused: The reps file has faults.
+        RepsFileFaulty: The reps file has faults.
         StoreError: The database cannot be used.
     """
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database)
         stack.push_async_callback(store.close)
-        reps = await _reps(settings, store)
+        stop = asyncio.Event()
+        file = await open_reps(settings, store)
+        reps = file.reps
+        following = asyncio.create_task(file.run(stop))
+        stack.push_async_callback(asyncio.wait, {following})
+        stack.callback(stop.set)
         links = Links(settings.public_url, settings.secret_keys)
         renderer = await stack.enter_async_context(Renderer())
         is_up = os.environ.get(UNDER_UP) == "1"
@@ -69,16 +74,6 @@ class _Connection:
             if self._client is None:
                 self._client = await connect(self._settings)
             return self._client
-
-
-async def _reps(settings: Settings, store: Store) -> Reps:
-    reading = read_reps(settings.reps, local_smtp=settings.local_smtp or None)
-    if reading.faults:
-        raise StartRefused("\n".join(map(str, reading.faults)))
-    async with store.write() as tx:
-        reps = Reps(reading.reps, await keys.people_key(tx))
-        await reps_table.sync(tx, reps, await store.now(tx))
-    return reps
 
 
 async def _host_user(store: Store, reps: Reps) -> str | None:

@@ -11,6 +11,12 @@ from tests.ports import free_port
 
 KEY = "an-example-secret-key-0123456789abcdef"
 ROOT = Path(__file__).parents[2]
+REPS = """\
+reps:
+  - email: grace@example.com
+    name: Grace Hopper
+    mailbox: {smtp: smtp://127.0.0.1:2525}
+"""
 
 
 def environment(database: str, port: int, **settings: str) -> dict[str, str]:
@@ -30,6 +36,7 @@ def environment(database: str, port: int, **settings: str) -> dict[str, str]:
 
 def start(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start it in a folder without a `.env`; its output and errors come in one stream."""
+    (folder / "reps.yaml").write_text(REPS)
     return subprocess.Popen(
         [sys.executable, "-m", "drumbeat.web", *arguments],
         env=env,
