@@ -2,12 +2,23 @@
 
 from fastapi import APIRouter
 
-from drumbeat.web.pages import campaigns, compose, emails, feed, letters, people, settings, tasks
+from drumbeat.web.pages import (
+    campaigns,
+    compose,
+    emails,
+    enrolling,
+    feed,
+    letters,
+    people,
+    settings,
+    tasks,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     compose.router,
     tasks.router,
     emails.router,
+    enrolling.router,
     campaigns.router,
     feed.router,
     people.router,
