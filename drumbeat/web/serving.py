@@ -52,6 +52,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             task_queue=settings.task_queue,
             is_secure=settings.public_url.startswith("https://"),
             host_user=await _host_user(store, reps) if is_up else None,
+            uploads=settings.home / "uploads",
             temporal_ui=f"http://127.0.0.1:{settings.temporal_ui_port}" if is_up else None,
         )
 
