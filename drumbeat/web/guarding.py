@@ -28,7 +28,9 @@ HEADERS = {
     ),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # an address may hold a token
+    # An address may hold a token. Not `no-referrer`: with it, browsers say `Origin: null` where a
+    # form is posted, which is no proof of where a change comes from.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
