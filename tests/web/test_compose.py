@@ -93,8 +93,7 @@ async def test_what_is_sent_is_byte_for_byte_what_was_shown(
         assert message["Subject"] == "Re: Hello Ada, again"
         html = part(message, "html")
         inside = html[html.index("<body>") + 7 : html.index('\n<p style="font-size:small')]
-        letter_shown, quoted = shown[1].rstrip("\n"), shown[2]
-        assert inside == f"{letter_shown}\n<br>\n{quoted}"
+        assert inside == f"{shown[1]}\n\n<br>\n{shown[2]}"
         assert "If you would rather not hear from me again" in frame.text
         assert "news on Friday" in part(message, "plain")
 
