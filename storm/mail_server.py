@@ -19,7 +19,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 HOST = "127.0.0.1"
-LONGEST_PAUSE = 0.08
+LONGEST_PAUSE = 0.25
 """Seconds before the email is written down, and again before the 250: where a kill may fall."""
 
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*(<[^>]+>)", re.IGNORECASE | re.MULTILINE)

@@ -125,20 +125,24 @@ async def reckon(
     """Look at every email of everybody."""
     total = Sum(expected=expected_people * len(EMAIL_STEPS))
     inbox.look()
-    await _count_emails(store, inbox, total, expected_people)
+    left = await _count_emails(store, inbox, total, expected_people)
     await _look_at_marks(store, inbox, total, left_at, deaths)
     total.blows.update(death.blow for death in deaths)
     total.doubts = len(doubts)
     total.doubts_sent = sum(doubt.was_sent for doubt in doubts)
     fatal = [death.at for death in deaths if death.blow in ENDS_CONVERSATIONS]
-    for doubt in doubts:
+    for doubt in [*doubts, *left]:
         mark = doubt.handed_over_at
         if not any(mark <= at <= mark + EXPLAINS for at in fatal):
             total.without_cause.append(f"{doubt.enrollment} step {doubt.step}, {mark:%H:%M:%S}")
     return total
 
 
-async def _count_emails(store: Store, inbox: Inbox, total: Sum, expected_people: int) -> None:
+async def _count_emails(
+    store: Store, inbox: Inbox, total: Sum, expected_people: int
+) -> Sequence[Doubt]:
+    """Count them; what is still in doubt."""
+    left: list[Doubt] = []
     async with store.read() as tx:
         of_people = select(enrollments, people.c.email).join(
             people, people.c.id == enrollments.c.person_id
@@ -159,20 +163,22 @@ async def _count_emails(store: Store, inbox: Inbox, total: Sum, expected_people:
             what = f"{row.id} step {step}: {state}, {copies} accepted, enrollment {row.state}"
             if copies > 1:
                 total.duplicates.append(what)
-            if copies:
+            if email is not None and state is MessageState.IN_DOUBT:
+                total.in_doubt += 1
+                left.append(Doubt(row.id, step, email.handing_over_at, copies > 0))
+            elif copies:
                 total.accepted += 1
                 if state is not MessageState.SENT:
                     total.untrue.append(what)
             elif state is MessageState.SENT:
                 total.lost.append(what)
-            elif state is MessageState.IN_DOUBT:
-                total.in_doubt += 1
             elif _is_cancelled(row.outcome, state, None if email is None else email.why):
                 total.cancelled += 1
             else:
                 total.lost.append(what)
         if inbox.arrived[row.email] > len(EMAIL_STEPS):
             total.duplicates.append(f"{row.id} got {inbox.arrived[row.email]} emails")
+    return left
 
 
 def _is_cancelled(outcome: str | None, state: MessageState | None, why: object) -> bool:
