@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from jinja2 import pass_context
 from jinja2.runtime import Context
-from sqlalchemy import func, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
@@ -22,12 +22,11 @@ from activities.letters import Letters
 from drumbeat.actions import access
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.signing import User, whose_session
-from drumbeat.campaign.states import HoldKind, MessageState, TaskStatus
 from drumbeat.mail.links import Links
 from drumbeat.reps import Reps
-from drumbeat.store import holds, ledger
 from drumbeat.store.engine import Store
-from drumbeat.store.schema import enrollments, messages, reps, tasks
+from drumbeat.store.lists import shell
+from drumbeat.store.schema import reps
 from drumbeat.web.texts import texts
 
 HERE = Path(__file__).parent
@@ -99,8 +98,8 @@ async def page(
 ) -> HTMLResponse:
     """A page within the shell: its template gets `user`, `shell`, `zone`, `now` and the values."""
     site = site_of(request)
-    shell = await _figures(site, user)
-    given = {"user": user, "shell": shell, "zone": shell["zone"], "now": shell["now"], **values}
+    around = await _figures(site, user)
+    given = {"user": user, "shell": around, "zone": around["zone"], "now": around["now"], **values}
     return PAGES.TemplateResponse(request, name, given, status_code=status)
 
 
@@ -121,57 +120,38 @@ async def _figures(site: Site, user: User) -> dict[str, Any]:
         return known[1]
     async with site.store.read() as tx:
         now = await site.store.now(tx)
-        figures = {"now": now, "zone": await zone_of(tx, user), **await _counts(tx, user)}
-        figures["mailbox"] = await _mailbox(tx, site, user, now)
+        row = await shell.figures(tx, access.own_enrollments(user), user.id, now)
+    figures = {
+        "now": now,
+        "zone": ZoneInfo(row.zone or "UTC"),
+        "tasks": row.tasks,
+        "undecided": row.undecided,
+        "mailbox": _mailbox(site, user, row),
+    }
     if len(site.figures) > 1000:
         site.figures.clear()
     site.figures[user.id] = (time.monotonic(), figures)
     return figures
 
 
+def _mailbox(site: Site, user: User, row: Row[Any]) -> dict[str, Any] | None:
+    rep = site.reps.by_id(user.id)
+    if rep is None:
+        return None
+    return {
+        "address": rep.email,
+        "used": row.used,
+        "waiting": row.waiting,
+        "most": rep.mailbox.daily,
+        "batch": rep.mailbox.batch,
+        "held": row.is_held,
+    }
+
+
 async def zone_of(tx: AsyncConnection, user: User) -> ZoneInfo:
     """Where a user is; UTC where nothing says so."""
     name = (await tx.execute(select(reps.c.timezone).where(reps.c.id == user.id))).scalar()
     return ZoneInfo(name or "UTC")
-
-
-async def _counts(tx: AsyncConnection, user: User) -> dict[str, int]:
-    mine = select(func.count()).where(
-        tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)), tasks.c.rep_id == user.id
-    )
-    undecided = (
-        select(func.count())
-        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
-        .where(
-            messages.c.state.in_(
-                (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BLOCKED)
-            ),
-            enrollments.c.ended_at.is_(None),
-            access.own_enrollments(user),
-        )
-    )
-    return {
-        "tasks": (await tx.execute(mine)).scalar_one(),
-        "undecided": (await tx.execute(undecided)).scalar_one(),
-    }
-
-
-async def _mailbox(
-    tx: AsyncConnection, site: Site, user: User, now: datetime
-) -> dict[str, Any] | None:
-    rep = site.reps.by_id(user.id)
-    if rep is None:
-        return None
-    used = await ledger.used_since(tx, user.id, now - timedelta(hours=24))
-    held = await holds.of_target(tx, HoldKind.MAILBOX, user.id, now)
-    return {
-        "address": rep.email,
-        "used": used.handed_over,
-        "waiting": used.places,
-        "most": rep.mailbox.daily,
-        "batch": rep.mailbox.batch,
-        "held": bool(held),
-    }
 
 
 # What templates use
