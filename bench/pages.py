@@ -110,7 +110,9 @@ async def measure_filled(
     """Measure over a database that `fill` has filled."""
     measured = Measured(name)
     async with _serving(url, folder, amounts, filled, say) as served:
-        pages = await pages_of(served)
+        [cookie] = await served.browsers(filled.managers[:1])
+        async with httpx2.AsyncClient(base_url=served.base, cookies=cookie, timeout=60) as manager:
+            pages = await pages_of(manager, filled)
         with phase(say, f"{name}: {len(pages)} pages, {2 * ROUNDS} times each"):
             for role, ids in (("rep", filled.reps), ("manager", filled.managers)):
                 await _time(served, pages, role, list(islice(cycle(ids), ROUNDS)), measured)
@@ -150,16 +152,18 @@ async def _serving(
         yield _Served(f"http://127.0.0.1:{port}", settings, store, filled)
 
 
-async def pages_of(served: _Served) -> list[Page]:
-    """The pages that are measured, with addresses that find something."""
-    filled = served.filled
+async def pages_of(manager: httpx2.AsyncClient, filled: Filled) -> list[Page]:
+    """The pages that are measured, with addresses that find something.
+
+    Args:
+        manager: The browser of somebody who sees everything.
+        filled: What the tables hold.
+    """
+    second = {
+        first: await _second(manager, first)
+        for first in ("/tasks?rep=all", "/people", "/emails?tab=sent")
+    }
     slugs = filled.campaigns
-    [cookie] = await served.browsers(filled.managers[:1])
-    async with httpx2.AsyncClient(base_url=served.base, cookies=cookie, timeout=60) as browser:
-        second = {
-            first: await _second(browser, first)
-            for first in ("/tasks?rep=all", "/people", "/emails?tab=sent", "/feed")
-        }
     return [
         Page("Tasks", ["/tasks"]),
         Page("Tasks of everybody, second page", [second["/tasks?rep=all"]]),
@@ -194,8 +198,8 @@ async def _ask(browser: httpx2.AsyncClient, address: str) -> httpx2.Response:
     return answer
 
 
-def _of_round(page: Page, number: int, user: str, role: str, filled: Filled) -> str:
-    """The page's address in a round."""
+def address_of(page: Page, number: int, user: str, role: str, filled: Filled) -> str:
+    """A page's address in a round, for a user of a role."""
     if page.addresses:
         return page.addresses[number % len(page.addresses)]
     own = [one for one, rep in islice(filled.people.items(), 5000) if role != "rep" or rep == user]
@@ -214,7 +218,7 @@ async def _time(
             browser.cookies.update(cookie)
             begin = number % len(pages)
             for page in (*pages[begin:], *pages[:begin]):
-                address = _of_round(page, number, user, role, served.filled)
+                address = address_of(page, number, user, role, served.filled)
                 began = time.perf_counter()
                 await _ask(browser, address)
                 taken[page.title].append((time.perf_counter() - began) * 1000)
@@ -235,7 +239,7 @@ async def _count(served: _Served, pages: Sequence[Page], measured: Measured) -> 
                 for page in pages:
                     site.figures.clear()
                     with counting(site.store) as made:
-                        await _ask(browser, _of_round(page, 0, one, role, filled))
+                        await _ask(browser, address_of(page, 0, one, role, filled))
                     measured.queries[page.title] = max(
                         measured.queries.get(page.title, 0), len(made)
                     )
@@ -276,7 +280,7 @@ async def _paint(served: _Served, measured: Measured) -> None:
                 await context.add_cookies([{"name": name, "value": value, "url": served.base}])
                 page = await context.new_page()
                 answers: list[Response] = []
-                page.on("response", answers.append)
+                page.on("response", lambda one, kept=answers: kept.append(one))
                 await page.goto(f"{served.base}/tasks", wait_until="load")
                 paints.append(await page.evaluate(_LARGEST_PAINT))
                 sizes = [len(await one.body()) for one in answers if _is_counted(one)]
