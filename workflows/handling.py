@@ -293,7 +293,9 @@ def bounced(enrollment: Enrollment, message: messages.Bounced, now: datetime) ->
 def unsubscribed(enrollment: Enrollment, message: messages.Unsubscribed, now: datetime) -> None:
     """The person wants no more email."""
     check(enrollment, message)
-    enrollment.note(now, What.UNSUBSCRIBED, who=message.who)
+    enrollment.note(
+        now, What.UNSUBSCRIBED, step=message.step, who=message.who, text=message.reason_id
+    )
     enrollment.finish(Outcome.UNSUBSCRIBED, now, message.who)
 
 

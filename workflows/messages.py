@@ -77,6 +77,10 @@ class Bounced(Message):
 class Unsubscribed(Message):
     """The person wants no more email, from whatever campaign."""
 
+    step: int | None = None
+    """The email whose link was used, as far as that is known."""
+    reason_id: str | None = None
+
 
 class Hold(Message):
     """Nothing opens or leaves until this is released, or until its moment."""

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, func, select
+from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.desk import Desk, keep_text, moment
@@ -19,18 +17,8 @@ from drumbeat.campaign.states import MessageState
 from drumbeat.store import audit, events, outbox, suppressions
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import enrollments, messages, people, reps
-from drumbeat.store.schema import outbox as outbox_rows
-from drumbeat.store.suppressions import Kind
+from drumbeat.store.suppressions import Kind, Source
 from workflows.messages import End, Unsubscribed
-
-
-class Source(StrEnum):
-    """Why an address or a domain gets no email."""
-
-    UNSUBSCRIBED = "unsubscribed"
-    BOUNCED = "bounced"
-    MANUAL = "manual"
-    SALESFORCE = "salesforce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +73,24 @@ async def unsubscribe_enrollment(store: Store, enrollment_id: str, reason: str |
         if row is None:
             raise NotFound("there is no such enrollment")
         text = (reason or "").strip() or None
-        suppression_id = await _add_wish(tx, row.email, text, now)
+        suppression_id = await suppressions.add_wish(tx, row.email, text, None, now)
+        said = Unsubscribed()
         if suppression_id is not None:
-            await _note_unsubscribed(tx, row, suppression_id, text, now)
-        # Once told so, an enrollment ends: a second message would only be noise in its timeline.
-        is_told = exists().where(
-            outbox_rows.c.enrollment_id == enrollments.c.id,
-            outbox_rows.c.kind == _UNSUBSCRIBED,
-        )
-        await outbox.put_for_running(
-            tx,
-            (enrollments.c.person_id == row.person_id) & ~is_told,
-            kind=_UNSUBSCRIBED,
-            key=f"{_UNSUBSCRIBED}/{enrollment_id}",
-            payload=Unsubscribed().model_dump(mode="json", exclude={"enrollment_id"}),
-            now=now,
-        )
+            said = await _note_unsubscribed(tx, row, suppression_id, text, now)
+        for which, message in (
+            (enrollments.c.id == row.id, said),
+            (enrollments.c.id != row.id, Unsubscribed()),
+        ):
+            await outbox.put_for_running(
+                tx,
+                (enrollments.c.person_id == row.person_id)
+                & which
+                & outbox.never_told(_UNSUBSCRIBED),
+                kind=_UNSUBSCRIBED,
+                key=f"{_UNSUBSCRIBED}/{enrollment_id}",
+                payload=message.model_dump(mode="json", exclude={"enrollment_id"}),
+                now=now,
+            )
     return suppression_id is not None
 
 
@@ -203,54 +193,34 @@ _UNSUBSCRIBED = "unsubscribed"
 _END = "end"
 
 
-async def _add_wish(
-    tx: AsyncConnection, address: str, reason: str | None, now: datetime
-) -> str | None:
-    """Suppress the address of somebody who unsubscribes; None where it stands as a wish already."""
-    add = partial(
-        suppressions.add,
-        tx,
-        kind="address",
-        value=address,
-        source=Source.UNSUBSCRIBED,
-        reason=reason,
-        who=None,
-        now=now,
-    )
-    # First of all, so that of two who suppress it at once the second sees what the first has done.
-    suppression_id = await add()
-    if suppression_id is not None:
-        return suppression_id
-    stands = await suppressions.find(tx, "address", address)
-    if stands is not None and stands.source == Source.UNSUBSCRIBED:
-        return None
-    why = "the person unsubscribed, which stands in its place"
-    await suppressions.lift(tx, "address", address, who=None, why=why, now=now)
-    return await add()
-
-
 async def _note_unsubscribed(
     tx: AsyncConnection, row: Row[Any], suppression_id: str, reason: str | None, now: datetime
-) -> None:
-    """The timeline's event, under the last step that was sent, and the audit log's."""
+) -> Unsubscribed:
+    """The audit log's entry, and what the workflow is told: it says so in the timeline.
+
+    The timeline of an enrollment that has ended gets its event here: nobody else would write it.
+    """
     text_id = await keep_text(tx, reason, None, now)
     sent = select(func.max(messages.c.step)).where(
         messages.c.enrollment_id == row.id, messages.c.state == MessageState.SENT
     )
-    await events.append(
-        tx,
-        enrollment_id=row.id,
-        key=f"{_UNSUBSCRIBED}/{suppression_id}",
-        person_id=row.person_id,
-        campaign=row.campaign,
-        at=now,
-        what=What.UNSUBSCRIBED,
-        step=(await tx.execute(sent)).scalar_one(),
-        detail={"text": text_id} if text_id else None,
-    )
+    step = (await tx.execute(sent)).scalar_one()
+    if row.ended_at is not None:
+        await events.append(
+            tx,
+            enrollment_id=row.id,
+            key=f"{_UNSUBSCRIBED}/{suppression_id}",
+            person_id=row.person_id,
+            campaign=row.campaign,
+            at=now,
+            what=What.UNSUBSCRIBED,
+            step=step,
+            detail={"text": text_id} if text_id else None,
+        )
     await audit.append(
         tx, who=None, action="unsubscribe", target=suppression_id, why=reason, now=now
     )
+    return Unsubscribed(step=step, reason_id=text_id)
 
 
 async def _suppress(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -114,3 +114,12 @@ async def count_waiting(tx: AsyncConnection, key: str) -> int:
         outbox.c.key.startswith(key, autoescape=True), outbox.c.delivered_at.is_(None)
     )
     return (await tx.execute(wanted)).scalar_one()
+
+
+def never_told(kind: str) -> ColumnElement[bool]:
+    """Which enrollments have no message of a kind, delivered or not.
+
+    What ends an enrollment is told once: a second message would only be noise in its timeline.
+    """
+    told = exists().where(outbox.c.enrollment_id == enrollments.c.id, outbox.c.kind == kind)
+    return ~told

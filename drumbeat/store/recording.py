@@ -323,19 +323,15 @@ async def _not_sent(tx: AsyncConnection, row: Enrollment, entry: Entry, now: dat
 async def _unsubscribed(tx: AsyncConnection, row: Enrollment, entry: Entry, now: datetime) -> None:
     """Who says so to one campaign has said so to all of them."""
     found = await tx.execute(select(people.c.email).where(people.c.id == row.person_id))
-    address = found.scalar_one()
-    await suppressions.add(
-        tx,
-        kind="address",
-        value=address,
-        source="unsubscribed",
-        reason=None,
-        who=entry.who,
-        now=entry.at,
-    )
+    await suppressions.add_wish(tx, found.scalar_one(), None, entry.who, entry.at)
     others = (enrollments.c.person_id == row.person_id) & (enrollments.c.id != row.id)
     await outbox.put_for_running(
-        tx, others, kind="unsubscribed", key=f"unsubscribed/{row.id}", payload={}, now=now
+        tx,
+        others & outbox.never_told("unsubscribed"),
+        kind="unsubscribed",
+        key=f"unsubscribed/{row.id}",
+        payload={},
+        now=now,
     )
 
 

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from sqlalchemy import Row, and_, bindparam, or_, select, update
@@ -12,6 +13,16 @@ from drumbeat.store.engine import insert_new
 from drumbeat.store.schema import suppressions
 
 Kind = Literal["address", "domain"]
+
+
+class Source(StrEnum):
+    """Why an address or a domain gets no email."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    MANUAL = "manual"
+    SALESFORCE = "salesforce"
+
 
 # Made once, as it is asked before every send: see docs/measured.md.
 _AGAINST_ONE = (
@@ -123,3 +134,30 @@ async def against(tx: AsyncConnection, addresses: Collection[str]) -> dict[str, 
         if row is not None:
             found[address] = row
     return found
+
+
+async def add_wish(
+    tx: AsyncConnection, address: str, reason: str | None, who: str | None, now: datetime
+) -> str | None:
+    """Suppress the address of somebody who unsubscribes; its id, None where it is a wish already.
+
+    A suppression from another source gives way: lifting that one must not undo the wish.
+    """
+    given: dict[str, Any] = {
+        "kind": "address",
+        "value": address,
+        "source": Source.UNSUBSCRIBED,
+        "reason": reason,
+        "who": who,
+        "now": now,
+    }
+    # First of all, so that of two who suppress it at once the second sees what the first has done.
+    suppression_id = await add(tx, **given)
+    if suppression_id is not None:
+        return suppression_id
+    stands = await find(tx, "address", address)
+    if stands is not None and stands.source == Source.UNSUBSCRIBED:
+        return None
+    why = "the person unsubscribed, which stands in its place"
+    await lift(tx, "address", address, who=None, why=why, now=now)
+    return await add(tx, **given)

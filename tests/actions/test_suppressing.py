@@ -81,7 +81,7 @@ async def test_no_email_leaves_from_the_moment_of_unsubscribing(store: Store) ->
 async def test_it_is_noted_once_in_timeline_and_audit_log_under_the_last_sent_step(
     store: Store,
 ) -> None:
-    clicked = await enrolled(store, sent=2)
+    clicked = await enrolled(store, sent=2, outcome="completed")
     await unsubscribe_enrollment(store, clicked, "  no longer there  ")
     [event] = await all_rows(store, events)
     assert (event["enrollment_id"], event["what"], event["step"]) == (clicked, "unsubscribed", 2)
@@ -92,6 +92,18 @@ async def test_it_is_noted_once_in_timeline_and_audit_log_under_the_last_sent_st
     [noted] = await all_rows(store, audit)
     assert (noted["action"], noted["who"], noted["why"]) == ("unsubscribe", None, "no longer there")
     assert "ada" not in str(noted["target"])
+
+
+async def test_a_running_workflow_is_told_step_and_reason_and_says_so_in_the_timeline(
+    store: Store,
+) -> None:
+    clicked = await enrolled(store, sent=2)
+    await unsubscribe_enrollment(store, clicked, "enough")
+    assert await all_rows(store, events) == []
+    [text] = await all_rows(store, texts)
+    [waiting] = await all_rows(store, outbox)
+    message = messages.Unsubscribed.model_validate(waiting["payload"])
+    assert (message.step, message.reason_id) == (2, text["id"])
 
 
 async def test_unsubscribing_again_changes_nothing(store: Store) -> None:
@@ -109,7 +121,7 @@ async def test_ten_clicks_at_once_are_one(store: Store) -> None:
     clicks = [unsubscribe_enrollment(store, clicked, f"click {n}") for n in range(10)]
     assert sum(await asyncio.gather(*clicks)) == 1
     counts = [len(await all_rows(store, table)) for table in (suppressions, events, outbox, audit)]
-    assert counts == [1, 1, 1, 1]
+    assert counts == [1, 0, 1, 1]
 
 
 async def test_the_link_of_an_ended_enrollment_still_unsubscribes(store: Store) -> None:
@@ -160,7 +172,7 @@ async def test_after_a_lift_the_same_link_unsubscribes_anew(store: Store) -> Non
     again = await enrolled(store)
     assert await unsubscribe_enrollment(store, clicked, None)
     assert await told(store) == {clicked: "unsubscribed", again: "unsubscribed"}
-    assert len(await all_rows(store, events)) == 2
+    assert len(await all_rows(store, events)) == 1
 
 
 async def test_suppressing_an_address_tells_its_running_enrollments_to_end_as_removed(
