@@ -140,7 +140,7 @@ async def show(tx: AsyncConnection, slug: str, now: datetime) -> CampaignShown:
             StepShown(
                 day=day,
                 kind=step.kind if step is not None else "",
-                title=step.title if step is not None else "in an older version",
+                title=step.called if step is not None else "in an older version",
                 counts=counts.get(number, StepCounts(number)),
             )
         )

@@ -95,8 +95,13 @@ class EmailStep(Frozen):
 
     @property
     def title(self) -> str:
-        """What the step is called in lists: the template's name, where it has one."""
+        """What the step is called in plans and summaries: the template's name, where it has one."""
         return self.template.name or "email"
+
+    @property
+    def called(self) -> str:
+        """What people call the step: by its template's name, else by its subject."""
+        return self.template.name or " ".join((self.template.subject or self.title).split())
 
 
 class TaskStep(Frozen):
@@ -115,7 +120,12 @@ class TaskStep(Frozen):
 
     @property
     def title(self) -> str:
-        """What the step is called in lists."""
+        """What the step is called in plans and summaries."""
+        return self.subject
+
+    @property
+    def called(self) -> str:
+        """What people call the step."""
         return self.subject
 
 

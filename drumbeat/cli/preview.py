@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from drumbeat.actions.previewing import LetterShown, Occasion, sender_of, show_letters
-from drumbeat.campaign.model import Campaign, EmailStep
+from drumbeat.campaign.model import Campaign
 from drumbeat.campaign.people import BadAddress, PersonRow, normalise_address, read_people
 from drumbeat.campaign.planning import enrollment_zone, make_plan, parse_moment, parse_zone
 from drumbeat.campaign.preview import PreviewStep, preview
@@ -200,10 +200,7 @@ def _print_steps(campaign: Campaign, walked: Sequence[PreviewStep]) -> None:
 
 def _what(campaign: Campaign, walked: PreviewStep) -> str:
     step = campaign.step(walked.step)
-    if not isinstance(step, EmailStep):
-        return f"{step.kind}: {step.subject}"
-    title = step.template.name or " ".join((step.template.subject or "").split())
-    return f"email: {title}, follow-up" if step.follow_up else f"email: {title}"
+    return f"{step.kind}: {step.called}" + (", follow-up" if walked.follow_up else "")
 
 
 def _local(at: datetime) -> str:

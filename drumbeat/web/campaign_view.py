@@ -148,7 +148,7 @@ def steps_shown(campaign: Campaign | None, figures: Figures) -> list[StepShown]:
             StepShown(
                 number=number,
                 kind=step.kind if step is not None else "email" if is_email else "custom",
-                title=step.title if step is not None else t("campaigns.older_step"),
+                title=step.called if step is not None else t("campaigns.older_step"),
                 when=_when(day, step) if step is not None else "",
                 is_email=is_email,
                 counts=counts,
@@ -254,7 +254,7 @@ def calendar_shown(campaign: Campaign, now: datetime, rep_zone: str | None) -> C
         step = campaign.step(one.step)
         is_automatic = one.action == "send"
         clock = f"{one.at:%H:%M}" if one.at is not None and is_automatic else None
-        shown = CalendarStep(one.step, one.kind, step.title, is_automatic, clock)
+        shown = CalendarStep(one.step, one.kind, step.called, is_automatic, clock)
         if one.at is None:
             unknown.append(shown)
         else:

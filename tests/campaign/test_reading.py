@@ -85,6 +85,8 @@ def test_the_specifications_example_is_read() -> None:
         (7, 6, "email", "email"),
     ]
     first, call, _, bump, _, custom, last = (step for _, _, step in campaign.steps)
+    assert (first.called, call.called) == ("intro", "Introduce yourself")
+    assert last.called == "Last try, {{ first_name }}"
     assert isinstance(first, EmailStep) and first.send is Send.CHOOSE
     assert first.template.subject == "Hello {{ first_name }}"
     assert first.template.body == "<p>Hello</p>\n" and first.template.is_html

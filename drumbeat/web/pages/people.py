@@ -17,7 +17,6 @@ from drumbeat.actions.people import EnrollmentShown, EventShown, PersonShown
 from drumbeat.actions.signing import User
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Plan, Standing
-from drumbeat.campaign.model import EmailStep, Step
 from drumbeat.campaign.states import MessageState, State, Why, WhyCode, explain
 from drumbeat.store import campaigns
 from drumbeat.store.lists import people as listing
@@ -221,7 +220,7 @@ async def _person(
         titles: dict[int, str] = {}
         if chosen is not None:
             version = await campaigns.load(tx, standings[chosen.id].version)
-            titles = {number: _title(step) for number, _, step in version.steps}
+            titles = {number: step.called for number, _, step in version.steps}
     happened = _timeline(chosen) if chosen else []
     said = request.query_params.get("said")
     return await page(
@@ -256,13 +255,6 @@ def name_of(person: PersonShown) -> str:
     """How a person is called: the name, else the address."""
     names = (person.fields.get("first_name", ""), person.fields.get("last_name", ""))
     return " ".join(filter(None, names)) or person.email
-
-
-def _title(step: Step) -> str:
-    """What a step is called: the task's subject, the template's name, else its subject."""
-    if isinstance(step, EmailStep):
-        return step.template.name or step.template.subject or step.title
-    return step.title
 
 
 def _standing(row: Row[Any]) -> Stands:
