@@ -31,6 +31,7 @@ from drumbeat.settings import Settings
 from drumbeat.store.engine import Store, open_store
 from drumbeat.temporal.client import connect
 from drumbeat.temporal.interceptor import RecordingInterceptor
+from drumbeat.temporal.telling import Connection, log_through_python
 from drumbeat.web.metrics import serve_metrics
 from drumbeat.web.starting import refuse_unsafe
 from workflows.campaign import CampaignWorkflow
@@ -100,9 +101,8 @@ async def run(settings: Settings) -> None:
         async with build_worker(client, settings, store, letters, mailer):
             print(READY, flush=True)
             doubts = Doubts(store, reps.reps)
-            await asyncio.gather(
-                delivery.run(stop), watch.run(stop), doubts.run(stop), reps.run(stop)
-            )
+            parts = (delivery, watch, Connection(client), doubts, reps)
+            await asyncio.gather(*(part.run(stop) for part in parts))
 
 
 def main() -> int:
@@ -110,6 +110,7 @@ def main() -> int:
     try:
         settings = Settings()
         start_logging(settings)
+        log_through_python()
         asyncio.run(run(settings))
     except Exception as error:
         for line in report(error):
