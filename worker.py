@@ -21,6 +21,7 @@ from drumbeat.actions.delivery import Delivery
 from drumbeat.actions.doubts import Doubts
 from drumbeat.actions.reps_file import open_reps
 from drumbeat.actions.restoring import hold_if_restored
+from drumbeat.actions.tidying import Tidying
 from drumbeat.actions.watching import Watch
 from drumbeat.cli.errors import report
 from drumbeat.logs import start_logging
@@ -101,7 +102,8 @@ async def run(settings: Settings) -> None:
         async with build_worker(client, settings, store, letters, mailer):
             print(READY, flush=True)
             doubts = Doubts(store, reps.reps)
-            parts = (delivery, watch, Connection(client), doubts, reps)
+            tidying = Tidying(store, reps.reps)
+            parts = (delivery, watch, Connection(client), doubts, reps, tidying)
             await asyncio.gather(*(part.run(stop) for part in parts))
 
 
