@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -252,10 +253,9 @@ def test_every_file_that_is_named_exists() -> None:
 def test_every_setting_that_is_named_exists_and_ops_know_them_all() -> None:
     known = {f"DRUMBEAT_{name.upper()}" for name in Settings.model_fields}
     named = {
-        word.strip("`.,:=")
+        name
         for path in documents.documents()
-        for word in documents.text_of(path).replace("=", " ").split()
-        if word.strip("`").startswith("DRUMBEAT_")
+        for name in re.findall(r"\bDRUMBEAT_[A-Z_]*[A-Z]", documents.text_of(path))
     }
     assert named - OTHER_VARIABLES <= known
     ops = documents.text_of(ROOT / "docs" / "ops.md")
