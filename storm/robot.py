@@ -195,7 +195,7 @@ class Robot:
         was_sent = self._stage.inbox.copies[row.message_id] > 0
         key = (row.enrollment_id, row.step, row.handing_over_at)
         self.doubts[key] = Doubt(*key, was_sent)
-        case = await steering.case_of(self.desk, row.email, CAMPAIGN)
+        case = await steering.case_in_doubt(self.desk, row.email, CAMPAIGN, row.step)
         await steering.resolve(self.desk, case, row.step, sent=was_sent)
 
     async def _release(self, mailbox: str) -> None:
@@ -231,5 +231,5 @@ _DOUBTS = (
     select(messages, people.c.email)
     .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
     .join(people, people.c.id == enrollments.c.person_id)
-    .where(messages.c.state == MessageState.IN_DOUBT, enrollments.c.ended_at.is_(None))
+    .where(messages.c.state == MessageState.IN_DOUBT)
 )

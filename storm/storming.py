@@ -175,14 +175,8 @@ class _Storm:
         open_enrollments = select(enrollments.c.id, enrollments.c.step, enrollments.c.state).where(
             enrollments.c.ended_at.is_(None), ~at_its_end
         )
-        in_doubt = (
-            select(messages.c.enrollment_id, messages.c.step)
-            .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
-            .where(
-                messages.c.state.in_([MessageState.IN_DOUBT, MessageState.SENDING]),
-                # Who has left with an email in doubt leaves it so: there is nobody to ask.
-                enrollments.c.ended_at.is_(None),
-            )
+        in_doubt = select(messages.c.enrollment_id, messages.c.step).where(
+            messages.c.state.in_([MessageState.IN_DOUBT, MessageState.SENDING])
         )
         waiting = select(func.count()).where(outbox.c.delivered_at.is_(None))
         async with self._store.read() as tx:

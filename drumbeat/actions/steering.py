@@ -24,8 +24,9 @@ from drumbeat.actions.people import (
 from drumbeat.actions.telling import Told
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Plan, PlannedStep
-from drumbeat.campaign.states import HoldKind
-from drumbeat.store import audit
+from drumbeat.campaign.record import What
+from drumbeat.campaign.states import HoldKind, MessageState, Why, WhyCode
+from drumbeat.store import audit, events, ledger
 from drumbeat.store.schema import enrollments
 from drumbeat.store.schema import messages as emails
 from workflows import messages
@@ -41,6 +42,8 @@ class Case:
     plan: Plan
     rep_zone: ZoneInfo | None
     who: str | None
+    is_over: bool = False
+    """Whether it has ended: only an email in doubt can still be decided about."""
 
     def step(self, number: int) -> PlannedStep:
         """One of its steps.
@@ -180,6 +183,39 @@ async def case_of(desk: Desk, address: str, campaign: str | None) -> Case:
     return Case(row.id, row.workflow_id, row.campaign, plan, rep.zone, who)
 
 
+async def case_in_doubt(desk: Desk, address: str, campaign: str | None, step: int) -> Case:
+    """As `case_of`; where nothing runs, the enrollment that ended with the step's email in doubt.
+
+    Raises:
+        ActionError: There is neither, or several run and no campaign was named.
+    """
+    try:
+        return await case_of(desk, address, campaign)
+    except ActionError:
+        async with desk.store.read() as tx:
+            person = await person_of(tx, address)
+            wanted = (
+                select(enrollments)
+                .join(emails, emails.c.enrollment_id == enrollments.c.id)
+                .where(
+                    enrollments.c.person_id == person.id,
+                    enrollments.c.ended_at.is_not(None),
+                    emails.c.step == step,
+                    emails.c.state == MessageState.IN_DOUBT,
+                )
+                .order_by(enrollments.c.ended_at.desc())
+            )
+            if campaign is not None:
+                wanted = wanted.where(enrollments.c.campaign == campaign)
+            row = (await tx.execute(wanted.limit(1))).first()
+            if row is None:
+                raise
+            rep = await rep_named(tx, row.rep_id)
+            who = await desk.who(tx, row.rep_id)
+        plan = Plan.model_validate_json(row.plan)
+        return Case(row.id, row.workflow_id, row.campaign, plan, rep.zone, who, is_over=True)
+
+
 async def retry(desk: Desk, case: Case, step: int | None = None) -> Answer:
     """Try a failed or blocked step again; None: the one at which the enrollment stands.
 
@@ -279,21 +315,55 @@ async def skip(desk: Desk, case: Case, step: int, reason: str | None) -> Answer:
 async def resolve(desk: Desk, case: Case, step: int, *, sent: bool) -> Answer:
     """Say what became of an email in doubt: it was sent, or it is to be sent again.
 
+    Where the enrollment has ended meanwhile, what was not sent is cancelled.
+
     Raises:
         ActionError: It is not in doubt.
     """
     case.step(step)
+    wanted = (
+        select(emails.c.handing_over_at, enrollments.c.ended_at)
+        .join(enrollments, enrollments.c.id == emails.c.enrollment_id)
+        .where(emails.c.enrollment_id == case.id, emails.c.step == step)
+    )
     async with desk.store.read() as tx:
-        found = await tx.execute(
-            select(emails.c.handing_over_at).where(
-                emails.c.enrollment_id == case.id, emails.c.step == step
-            )
-        )
-        handed_over_at = found.scalar_one_or_none()
+        found = (await tx.execute(wanted)).one_or_none()
+    if found is not None and found.ended_at is not None:
+        await _resolve_after_end(desk, case, step, sent=sent)
+        return Answer.DONE
+    handed_over_at = None if found is None else found.handing_over_at
     message = messages.ResolveDoubt(
         **_named(case), step=step, sent=sent, at=handed_over_at if sent else None
     )
     return await desk.ask(case, "resolve_doubt", message)
+
+
+async def _resolve_after_end(desk: Desk, case: Case, step: int, *, sent: bool) -> None:
+    """Write it down: there is no workflow any more that could."""
+    async with desk.store.write() as tx:
+        row = await ledger.enrollment(tx, case.id)
+        email = await ledger.message(tx, case.id, step)
+        if email is None or email.state != MessageState.IN_DOUBT:
+            raise ActionError(f"step {step} is not in doubt")
+        now = await desk.store.now(tx)
+        at = email.handing_over_at if sent else now
+        if sent:
+            await ledger.change(tx, email, now, MessageState.SENT, sent_at=at)
+        else:
+            why = Why(code=WhyCode.ENDED, detail=row.outcome)
+            await ledger.change(tx, email, now, MessageState.CANCELLED, why=why)
+        await events.append(
+            tx,
+            enrollment_id=row.id,
+            key=f"resolved/{step}/{email.attempt}",
+            person_id=row.person_id,
+            campaign=row.campaign,
+            at=now,
+            what=What.RESOLVED,
+            step=step,
+            who=case.who,
+            detail={"sent": "yes" if sent else "no", "at": at.isoformat()},
+        )
 
 
 def _named(case: Case) -> dict[str, str | None]:

@@ -294,9 +294,10 @@ async def resolve(
         raise CommandRefused("say which it is: --sent or --not-sent")
     async with Context() as context:
         desk = await context.desk(acting)
-        case = await steering.case_of(desk, address, campaign)
+        case = await steering.case_in_doubt(desk, address, campaign, step)
         answer = await steering.resolve(desk, case, step, sent=sent)
-        text = f"step {step} counts as sent" if sent else f"step {step} is sent again"
+        again = "is cancelled: the enrollment is over" if case.is_over else "is sent again"
+        text = f"step {step} counts as sent" if sent else f"step {step} {again}"
         tell_answer(text, answer, json=json, **_case_json(case, step))
 
 

@@ -11,7 +11,7 @@ from drumbeat.actions.desk import keep_text
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.campaign.states import HoldKind, Outcome, State, WhyCode
 from drumbeat.mail.rendering import Renderer
-from drumbeat.store import suppressions, users
+from drumbeat.store import ledger, suppressions, users
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import audit, campaigns, drafts, enrollments, messages
 from drumbeat.store.schema import people as people_rows
@@ -318,6 +318,36 @@ async def test_an_email_in_doubt_is_resolved(
     assert (message.state, message.message_id) == ("sent", before.message_id)
     assert (message.sent_at == handed_over_at) is was_sent
     assert len(mailer.received) == (0 if was_sent else 1)
+
+
+@pytest.mark.parametrize("was_sent", [True, False])
+async def test_an_email_in_doubt_can_be_resolved_after_its_enrollment_has_ended(
+    world: World, ada: Walk, was_sent: bool
+) -> None:
+    desk = desk_without_temporal(world.store)
+    now = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
+    async with world.store.write() as tx:
+        ended = {"state": "ended", "outcome": "unsubscribed", "ended_at": now}
+        await tx.execute(update(enrollments).where(enrollments.c.id == ada.id).values(**ended))
+    with pytest.raises(ActionError, match="any more"):
+        await steering.case_in_doubt(desk, ADA, None, 1)
+    async with world.store.write() as tx:
+        await ledger.schedule(tx, await ledger.enrollment(tx, ada.id), 1, None, now)
+        await tx.execute(
+            update(messages)
+            .where(messages.c.enrollment_id == ada.id, messages.c.step == 1)
+            .values(state="in_doubt", attempt=1, handing_over_at=now)
+        )
+    case = await steering.case_in_doubt(desk, ADA, None, 1)
+    assert case.is_over
+    assert await steering.resolve(desk, case, 1, sent=was_sent) is Answer.DONE
+    message = await ada.message(1)
+    assert message.state == ("sent" if was_sent else "cancelled")
+    assert message.sent_at == (now if was_sent else None)
+    assert (message.why is None) is was_sent
+    assert (await ada.happened())[-1] == "resolved"
+    with pytest.raises(ActionError, match="is not in doubt"):
+        await steering.resolve(desk, case, 1, sent=was_sent)
 
 
 async def test_the_person_may_have_any_case_in_the_address(world: World, ada: Walk) -> None:
