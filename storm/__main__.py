@@ -15,6 +15,10 @@ from storm.stage import StormFailed
 from storm.storming import storm
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def main() -> int:
     """Storm, print the table; 0 where the sum holds, else 1."""
     parser = argparse.ArgumentParser(
@@ -26,6 +30,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20, help="how long it storms")
     parser.add_argument("--people", type=int, default=500, help="each gets three emails")
     parser.add_argument("--kills", type=int, default=30, help="of workers; others die besides")
+    parser.add_argument("--database", help="URL of an empty one; default: SQLite in the folder")
     parser.add_argument("--keep", action="store_true", help="keep the folder, also where all holds")
     options = parser.parse_args()
     if options.minutes <= 0 or options.people < 1 or options.kills < 0:
@@ -45,7 +50,7 @@ def main() -> int:
     )
     is_kept = True
     try:
-        total = asyncio.run(storm(plan, folder, lambda line: print(line, flush=True)))
+        total = asyncio.run(storm(plan, folder, _say, options.database))
         is_kept = options.keep or not total.holds
     except StormFailed as failed:
         print(failed, file=sys.stderr)

@@ -108,8 +108,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(folder: Path, say: Say) -> AsyncIterator[Stage]:
-    """Start everything, with an empty database; the processes are gone at the end.
+async def set_up(folder: Path, say: Say, database: str | None = None) -> AsyncIterator[Stage]:
+    """Start everything; the processes are gone at the end.
+
+    Args:
+        folder: An empty one.
+        say: Shows a line of progress.
+        database: The URL of an empty database; None: SQLite in the folder.
 
     Raises:
         StormFailed: There is no server of its own, or a part does not start.
@@ -117,7 +122,7 @@ async def set_up(folder: Path, say: Say) -> AsyncIterator[Stage]:
     temporal, ui, smtp, web = free_ports(4)
     settings = Settings(
         home=folder / "var",
-        database_url=f"sqlite:///{folder / 'var' / 'drumbeat.db'}",
+        database_url=database or f"sqlite:///{folder / 'var' / 'drumbeat.db'}",
         reps=folder / "reps.yaml",
         base_url="",
         tracking_url="",

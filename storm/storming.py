@@ -36,13 +36,13 @@ SETTLES_WITHIN = timedelta(minutes=8)
 """After the last blow: a server that was down is tried again with pauses of some minutes."""
 
 
-async def storm(plan: Plan, folder: Path, say: Say) -> Sum:
-    """Carry a storm out in an empty folder.
+async def storm(plan: Plan, folder: Path, say: Say, database: str | None = None) -> Sum:
+    """Carry a storm out in an empty folder, and in an empty database.
 
     Raises:
         StormFailed: It could not be carried out.
     """
-    async with set_up(folder, say) as stage:
+    async with set_up(folder, say, database) as stage:
         store = await open_store(stage.settings.database)
         try:
             return await _Storm(
