@@ -84,7 +84,7 @@ def _channel(
     label: str, value: str | None, link_of: Callable[[str], str | None], lack: str
 ) -> Channel:
     if not value or not value.strip():
-        return Channel(label, None, None, f"the person has {lack}: `person mend` adds it")
+        return Channel(label, None, None, f"the person has {lack}")
     link = link_of(value)
-    trouble = None if link else f"{value!r} is no usable {label} address: `person mend` mends it"
+    trouble = None if link else f"{value!r} is no usable {label} address"
     return Channel(label, value, link, trouble)

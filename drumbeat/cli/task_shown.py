@@ -119,7 +119,8 @@ def _facts(task: Row[Any]) -> Iterator[tuple[str, str | None]]:
     way = channel(task.kind, task.person, fields) if task.kind in ("call", "inmail") else None
     if way is not None:
         link = f"  {way.link}" if way.link is not None and way.link != way.value else ""
-        yield way.label, way.trouble or f"{way.value}{link}"
+        trouble = f"{way.trouble}: `person mend` sets it" if way.trouble else None
+        yield way.label, trouble or f"{way.value}{link}"
     shown = {"first_name", "last_name"} | ({way.label.lower()} if way is not None else set())
     for name, value in sorted(fields.items()):
         if name not in shown:

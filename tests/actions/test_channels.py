@@ -52,7 +52,7 @@ def test_a_value_that_cannot_be_used_says_so() -> None:
     assert way is not None
     assert (way.link, way.trouble) == (
         None,
-        "'ask Ada' is no usable LinkedIn address: `person mend` mends it",
+        "'ask Ada' is no usable LinkedIn address",
     )
 
 
