@@ -6,6 +6,7 @@
 const PLACES = { t: "/tasks", e: "/emails", p: "/people", c: "/campaigns", f: "/feed" };
 const TOAST_STAYS = 10_000; // milliseconds, not counted while it is looked at
 let wasG = false;
+let waiting = null; // a key for a part of the page that is still on its way
 
 function isTyping(target) {
   return target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
@@ -44,6 +45,12 @@ function press(key) {
   const scope = document.querySelector("dialog[open]") || document;
   const wanted = [...scope.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)].find(isThere);
   if (!wanted) return false;
+  waiting = null;
+  if (wanted.closest("[aria-busy=true]")) {
+    // What is there belongs to what was there before: the key is for what comes.
+    waiting = key;
+    return true;
+  }
   if (wanted.matches("input[type=radio], input[type=checkbox]")) {
     wanted.checked = wanted.type === "radio" ? true : !wanted.checked;
     wanted.dispatchEvent(new Event("change", { bubbles: true }));
@@ -101,6 +108,12 @@ document.addEventListener("keydown", (event) => {
     if (box) { box.click(); event.preventDefault(); return; }
   }
   if (press(name)) event.preventDefault();
+});
+
+// What was on its way is there.
+document.addEventListener("drumbeat:ready", () => {
+  if (waiting !== null) press(waiting);
+  waiting = null;
 });
 
 // `data-dialog` opens the dialog of that id; without a script, the link leads to a page instead.

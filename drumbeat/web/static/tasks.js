@@ -28,20 +28,26 @@ function clearSelection() {
   showSelection();
 }
 
-function look(row) {
+// From the first move on the pane is another task's: no key may act on the one that is still there.
+function point(row) {
+  clearTimeout(looking);
+  document.getElementById("task").setAttribute("aria-busy", "true");
   for (const other of document.querySelectorAll("#tasks-list [aria-current=true].row")) {
     other.removeAttribute("aria-current");
   }
   row.setAttribute("aria-current", "true");
   history.replaceState({ htmx: true }, "", row.dataset.address);
+}
+
+function look(row) {
   return htmx.ajax("GET", row.dataset.pane, { target: "#task", swap: "innerHTML" });
 }
 
 main.addEventListener("drumbeat:move", (event) => {
-  clearTimeout(looking);
   const row = event.target;
   if (!row.dataset.pane || main.classList.contains("is-open")
     && matchMedia("(max-width: 1000px)").matches) return;
+  point(row);
   looking = setTimeout(() => look(row), LOOK_AFTER);
 });
 
@@ -50,7 +56,6 @@ main.addEventListener("click", (event) => {
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     const row = link.closest("[data-row]");
     event.preventDefault();
-    clearTimeout(looking);
     if (document.getElementById("tasks-list").classList.contains("is-selecting")) {
       row.querySelector("input").click();
       return;
@@ -58,6 +63,7 @@ main.addEventListener("click", (event) => {
     for (const other of document.querySelectorAll("[data-at]")) other.removeAttribute("data-at");
     row.setAttribute("data-at", "");
     main.classList.add("is-open");
+    point(row);
     look(row);
   }
   const back = event.target.closest("a[data-back]");
@@ -95,8 +101,19 @@ main.addEventListener("close", (event) => {
 }, true);
 
 // What was asked closes its dialog; what it could not do stands in the toast.
-document.addEventListener("htmx:before:swap", () => {
+document.addEventListener("htmx:before:swap", (event) => {
+  if (event.detail.ctx?.target !== main) return;
   for (const dialog of document.querySelectorAll("#main dialog[open]")) dialog.close();
+});
+
+// The pane is there again, and keys mean the task that it shows.
+document.addEventListener("htmx:after:swap", () => {
+  const pane = document.getElementById("task");
+  const shown = document.querySelector("#tasks-list .row[aria-current=true]");
+  const form = pane.querySelector(".pane-form");
+  if (shown && form && !form.getAttribute("action").includes(shown.id.slice(4))) return;
+  pane.removeAttribute("aria-busy");
+  document.dispatchEvent(new CustomEvent("drumbeat:ready"));
 });
 
 // Browsers fill boxes in again when one comes back: a selection that nobody sees would be acted on.

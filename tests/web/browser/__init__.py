@@ -1,0 +1,1 @@
+"""The pages of the Command Center in a real browser."""
