@@ -27,7 +27,8 @@ UPDATES = frozenset({"mended", "retry_step", "skip_step"})
 
 BATCH = 200
 AT_ONCE = 20
-CLAIM = timedelta(seconds=60)
+CLAIM = timedelta(seconds=20)
+"""Of a batch that takes longer some are told twice, which changes nothing."""
 EMPTY_PAUSE = timedelta(seconds=1)
 """Between two looks into an outbox that had nothing to deliver."""
 
