@@ -173,7 +173,13 @@ def _signed_in(
         raise _Troubled(Trouble.NO_PASSWORD, str(error)) from None
     with _told_apart(Trouble.NO_CONNECTION):
         client = _connect(server, deadlines, tls)
-    too_late = threading.Timer(deadlines.whole.total_seconds(), _cut, [client])
+    is_late = threading.Event()
+
+    def cut_off() -> None:
+        is_late.set()  # first: who waits on the connection wakes as soon as it is cut
+        _cut(client)
+
+    too_late = threading.Timer(deadlines.whole.total_seconds(), cut_off)
     too_late.daemon = True
     too_late.start()
     try:
@@ -185,7 +191,7 @@ def _signed_in(
         with _told_apart(Trouble.REFUSED):
             yield client
     except _Troubled:
-        if too_late.finished.is_set():
+        if is_late.is_set():
             raise _Troubled(Trouble.SILENT) from None
         raise
     finally:
