@@ -23,16 +23,7 @@ from drumbeat.reps import Mailbox, Server, Tls
 from drumbeat.store import ledger
 from drumbeat.store.engine import open_store
 from tests.activities.world import Clock, World
-
-POINTS = (
-    "before intent",
-    "after intent",
-    "before mark",
-    "in mark",
-    "after mark",
-    "after 250",
-    "after record",
-)
+from tests.deaths import Death
 
 
 def die() -> NoReturn:
@@ -43,7 +34,7 @@ def die() -> NoReturn:
 class Mortal(SmtpMailer):
     """Ends its process before or after the mark, or after the server's last word."""
 
-    def __init__(self, point: str) -> None:
+    def __init__(self, point: Death | None) -> None:
         super().__init__()
         self.point = point
 
@@ -55,40 +46,40 @@ class Mortal(SmtpMailer):
         handing_over: Callable[[], Awaitable[bool]],
     ) -> Delivery:
         async def mortal() -> bool:
-            if self.point == "before mark":
+            if self.point is Death.BEFORE_MARK:
                 die()
             is_set = await handing_over()
-            if self.point == "after mark":
+            if self.point is Death.AFTER_MARK:
                 die()
             return is_set
 
-        if self.point == "after intent":
+        if self.point is Death.AFTER_INTENT:
             die()
         delivery = await super().deliver(mailbox, envelope, content, mortal)
-        if self.point == "after 250":
+        if self.point is Death.AFTER_250:
             die()
         return delivery
 
 
 async def main() -> None:
     told: dict[str, Any] = json.load(sys.stdin)
-    point: str = told["point"]
+    point = Death(told["point"]) if told["point"] else None
     store = await open_store(told["url"], Clock(datetime.fromisoformat(told["now"])))
     async with Renderer() as renderer:
         world = World(store, Clock(datetime.fromisoformat(told["now"])), renderer)
         smtp = Server("127.0.0.1", told["port"], Tls.NONE)
         await world.staff(Mailbox("grace@example.com", smtp, batch=None, daily=None))
         emails = Emails(store, world.letters, Mortal(point))
-        if point == "before intent":
+        if point is Death.BEFORE_INTENT:
             emails._intend = lambda *_: die()  # type: ignore[method-assign]  # dies instead
-        if point == "in mark":
+        if point is Death.IN_MARK:
             ledger.give_back = lambda *_: die()  # inside the mark's transaction
         print("ready", flush=True)
         sends = [SendEmail.model_validate(send) for send in told["sends"]]
         await asyncio.gather(
             *(ActivityEnvironment().run(emails.send_email, send) for send in sends)
         )
-        if point == "after record":
+        if point is Death.AFTER_RECORD:
             die()
         print("done", flush=True)
 
