@@ -72,7 +72,7 @@ class Up:
     async def end(self) -> int:
         """Wait until it has ended; its exit status."""
         assert self._process and self._reader
-        status = await asyncio.wait_for(self._process.wait(), 15)
+        status = await asyncio.wait_for(self._process.wait(), 60)
         await self._reader
         return status
 
