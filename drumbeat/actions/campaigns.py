@@ -280,15 +280,16 @@ def _tasks(slug: str, which: ColumnElement[bool], *, is_all: bool) -> Any:
 
 def _last_email(what: str, which: ColumnElement[bool], moment: ColumnElement[Any]) -> Any:
     """How many of some enrollments there are for each step whose email was the last before."""
+    # Emails are sent in the order of their steps. The state is asked for so that SQLite, which
+    # knows nothing of how many emails are in each, goes by the emails' key.
+    is_sent = func.coalesce(messages.c.state, "") == MessageState.SENT
     last = (
-        select(messages.c.step)
+        select(func.max(messages.c.step))
         .where(
             messages.c.enrollment_id == enrollments.c.id,
-            messages.c.state == MessageState.SENT,
+            is_sent,
             messages.c.sent_at <= moment,
         )
-        .order_by(messages.c.sent_at.desc(), messages.c.step.desc())
-        .limit(1)
         .scalar_subquery()
     )
     found = select(last.label("step")).where(which).subquery()

@@ -165,7 +165,7 @@ enrollments = Table(
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
-    Index("ix_enrollments_campaign_state", "campaign", "state"),
+    Index("ix_enrollments_standing", "campaign", "state", "outcome", "rep_id"),
     Index(
         "ix_enrollments_going_on",
         "rep_id",
@@ -269,6 +269,7 @@ tasks = Table(
     Index("ix_tasks_status_due", "status", "due", "kind"),
     Index("ix_tasks_closed_at", "closed_at", "id"),
     Index("ix_tasks_rep_id_closed_at", "rep_id", "closed_at", "id"),
+    Index("ix_tasks_campaign_step", "campaign", "step", "status", "kind", "enrollment_id"),
 )
 
 drafts = Table(

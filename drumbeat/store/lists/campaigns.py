@@ -42,7 +42,9 @@ class Wanted:
 async def page(
     tx: AsyncConnection, own: ColumnElement[bool], now: datetime, wanted: Wanted
 ) -> Sequence[Row[Any]]:
-    """The campaigns of a page by category and name, those without one last, one more than `PAGE` where others follow.
+    """The campaigns of a page by category and name, those without a category last.
+
+    There is one more than `PAGE` where others follow.
 
     Args:
         tx: A transaction.
