@@ -19,6 +19,7 @@ POLICY = (
 """`allow-same-origin` lets the page around it read what was typed; scripts stay forbidden."""
 
 _TAG = re.compile(r"(<[^>]*>)")
+_COLOURED = re.compile(r"<[^>]*\b(?:color|background|bgcolor)\b", re.IGNORECASE)
 _PROMPT = re.compile(r"\{\{!([^{}]*)\}\}")
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -54,6 +55,8 @@ def editor(html: str, *, quoted: str | None, names_way_out: bool, theme: str | N
             that is added when it is sent.
         theme: The user's; None: the system's.
     """
+    if _COLOURED.search(html) or _COLOURED.search(quoted or ""):
+        theme = "light"  # colours that were chosen for white paper
     t = texts()
     parts = [f'<div id="letter">{with_prompts(clean_draft(html))}</div>']
     if quoted is not None:

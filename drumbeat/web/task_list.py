@@ -130,6 +130,12 @@ class Listing:
     """Whether the pane's task was chosen, not only the first."""
 
     @property
+    def campaign_name(self) -> str:
+        """The campaign of the filter, by its name where the list shows one of its tasks."""
+        names = (row.campaign for part in self.parts for row in part.rows)
+        return next(names, "") or self.wanted.filters.campaign
+
+    @property
     def is_empty(self) -> bool:
         """Whether the list shows nothing."""
         return not any(part.rows for part in self.parts)

@@ -61,8 +61,11 @@ function showPrompts() {
 }
 
 function fit() {
-  const document_ = frame.contentDocument;
-  frame.height = Math.ceil(document_.body.getBoundingClientRect().height);
+  const needed = Math.ceil(frame.contentDocument.body.getBoundingClientRect().height);
+  const wrap = frame.closest(".editor-wrap");
+  // On a wide screen the paper fills what is left of the window.
+  const room = matchMedia("(min-width: 1001px)").matches ? wrap.clientHeight - frame.offsetTop + wrap.offsetTop : 0;
+  frame.height = Math.max(needed, room);
 }
 
 function choose(mark) {

@@ -178,6 +178,14 @@ document.addEventListener("click", (event) => {
       line.append(` ${link.querySelector("span").textContent}`);
       list.append(line);
     }
+    const search = document.querySelector('label[for="search"]');
+    if (search) {
+      const line = document.createElement("span");
+      const kbd = document.createElement("kbd");
+      kbd.textContent = "/";
+      line.append(kbd, ` ${search.textContent}`);
+      list.append(line);
+    }
     const form = document.createElement("form");
     form.method = "dialog";
     const close = document.createElement("button");
