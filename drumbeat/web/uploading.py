@@ -15,8 +15,8 @@ from drumbeat.web.limiting import FailureLimit
 
 MOST_FIELDS = 20
 
-_uploads = FailureLimit(most=20)
-"""Uploads of one user in a minute."""
+MOST_IN_A_MINUTE = 20
+"""Uploads of one user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,10 @@ async def uploaded(request: Request, user: User) -> AsyncIterator[Sent]:
     Raises:
         HTTPException: 429 where the user sends too many, 400 where it cannot be read.
     """
-    if _uploads.is_exceeded_by(user.id):
-        raise HTTPException(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            headers={"Retry-After": str(int(_uploads.span.total_seconds()))},
-        )
+    limit = _limit(request)
+    if limit.is_exceeded_by(user.id):
+        wait = str(int(limit.span.total_seconds()))
+        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, headers={"Retry-After": wait})
     async with request.form(max_files=1, max_fields=MOST_FIELDS) as form:
         file = form.get("file")
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
@@ -48,3 +47,11 @@ async def uploaded(request: Request, user: User) -> AsyncIterator[Sent]:
             yield Sent(file.filename, file.file, fields)
         else:
             yield Sent("", None, fields)
+
+
+def _limit(request: Request) -> FailureLimit:
+    state = request.app.state
+    if not hasattr(state, "upload_limit"):
+        state.upload_limit = FailureLimit(MOST_IN_A_MINUTE)
+    limit: FailureLimit = state.upload_limit
+    return limit

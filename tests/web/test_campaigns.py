@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.web.rows import enrolled
 from tests.web.site import make_site, signed_in
 
 ALAN = grace(email="alan@example.com", name="Alan Turing")
+NOTHING: Mapping[str, bytes] = {}
 EXAMPLE = Path(__file__).parents[2] / "examples" / "intro"
 AT = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
 
@@ -54,7 +56,9 @@ async def upload(
         return await client.post("/campaigns/new", data={"of": of}, files={"file": (name, content)})
 
 
-def zipped(folder: Path = EXAMPLE, inside: str = "", **more: bytes) -> bytes:
+def zipped(
+    more: Mapping[str, bytes] = NOTHING, *, folder: Path = EXAMPLE, inside: str = ""
+) -> bytes:
     """A campaign's folder as a zip; `more`: files that are added or take another's place."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -231,7 +235,7 @@ async def test_a_campaign_with_faults_is_shown_with_its_lines_and_nothing_is_sto
 ) -> None:
     site = await make_site(store)
     answer = await upload(site, "intro-q4.yaml", FAULTY)
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert "intro-q4.yaml was refused: 1 fault." in answer.text
     assert "intro-q4.yaml 4:3" in answer.text and "<u>skip_weekend</u>: true" in answer.text
     assert "/tmp" not in answer.text
@@ -242,14 +246,14 @@ async def test_a_campaign_with_faults_is_shown_with_its_lines_and_nothing_is_sto
 async def test_what_a_file_says_is_shown_as_text(store: Store) -> None:
     site = await make_site(store)
     answer = await upload(site, "<b>.yaml", b"<script>alert(1)</script>: 1\n")
-    assert answer.status_code == 422 and "<script>alert" not in answer.text
+    assert answer.status_code == 409 and "<script>alert" not in answer.text
     assert "<b>.yaml" not in answer.text
 
 
 async def test_warnings_are_shown_though_the_campaign_is_stored(store: Store) -> None:
     site = await make_site(store)
     body = b"subject: Hello\n---\nHello {{ shoe_size }}\n"
-    answer = await upload(site, "a.zip", zipped(**{"templates/intro.html": b"---\n" + body}))
+    answer = await upload(site, "a.zip", zipped({"templates/intro.html": b"---\n" + body}))
     assert answer.status_code == 200 and "is stored, with" in answer.text
     assert "shoe_size" in answer.text and "templates/intro.html 4:" in answer.text
 
@@ -258,7 +262,7 @@ async def test_a_new_version_must_be_of_the_same_campaign(store: Store) -> None:
     await stored(store, slug="renewal")
     site = await make_site(store)
     answer = await upload(site, "intro.zip", zipped(), of="renewal")
-    assert answer.status_code == 422 and "not renewal" in answer.text
+    assert answer.status_code == 409 and "not renewal" in answer.text
 
 
 async def test_only_managers_upload(store: Store) -> None:
@@ -279,13 +283,13 @@ def linked(target: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (zipped(**{"../outside.html": b"x"}), "leads out of its folder"),
-        (zipped(**{"/etc/outside": b"x"}), "leads out of its folder"),
-        (zipped(**{"a\\..\\b": b"x"}), "leads out of its folder"),
+        (zipped({"../outside.html": b"x"}), "leads out of its folder"),
+        (zipped({"/etc/outside": b"x"}), "leads out of its folder"),
+        (zipped({"a\\..\\b": b"x"}), "leads out of its folder"),
         (linked("/etc/passwd"), "no plain file"),
-        (zipped(**{f"files/{n}.txt": b"x" for n in range(201)}), "at most 200"),
-        (zipped(**{"more.yaml": b"x", "campaign.yml": b"x"}), "several campaign files"),
-        (zipped(EXAMPLE / "templates"), "no campaign file"),
+        (zipped({f"files/{n}.txt": b"x" for n in range(201)}), "at most 200"),
+        (zipped({"more.yaml": b"x", "campaign.yml": b"x"}), "several campaign files"),
+        (zipped(folder=EXAMPLE / "templates"), "no campaign file"),
         (b"PK\x03\x04 nothing else", "neither a campaign file"),
         (b"\x89PNG", "neither a campaign file"),
     ],
@@ -295,7 +299,7 @@ async def test_what_is_no_campaign_is_refused_with_its_reason(
 ) -> None:
     site = await make_site(store)
     answer = await upload(site, "intro.zip", content)
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert why in answer.text
 
 
@@ -305,10 +309,10 @@ async def test_a_zip_that_unpacks_to_too_much_is_refused(store: Store) -> None:
         archive.writestr("files/bomb", b"\0" * 25_000_001)
     site = await make_site(store)
     answer = await upload(site, "intro.zip", content.getvalue())
-    assert answer.status_code == 422 and "more than 25 MB" in answer.text
+    assert answer.status_code == 409 and "more than 25 MB" in answer.text
 
 
 async def test_no_file_is_said_in_a_sentence(store: Store) -> None:
     site = await make_site(store)
     answer = await post(site, "/campaigns/new", of="")
-    assert answer.status_code == 422 and "choose a file first" in answer.text
+    assert answer.status_code == 409 and "choose a file first" in answer.text

@@ -160,7 +160,7 @@ async def test_a_file_that_cannot_be_used_is_refused_and_not_kept(
 ) -> None:
     async with visiting(store, tmp_path) as (browser, _):
         answer = await upload(browser, content)
-        assert answer.status_code == 422
+        assert answer.status_code == 409
         assert why in answer.text.replace("&#39;", "'")
         assert list((tmp_path / "uploads").iterdir()) == []
 
@@ -176,7 +176,7 @@ async def test_more_than_an_upload_may_have_is_413(store: Store, tmp_path: Path)
 async def test_too_many_uploads_of_one_user_are_429(store: Store, tmp_path: Path) -> None:
     async with visiting(store, tmp_path) as (browser, _):
         answers = [(await upload(browser, b"x")).status_code for _ in range(25)]
-    assert answers[0] == 422 and answers[-1] == 429
+    assert answers[0] == 409 and answers[-1] == 429
 
 
 async def test_nobody_else_sees_an_upload(store: Store, tmp_path: Path) -> None:
@@ -221,12 +221,12 @@ async def test_a_manager_chooses_who_writes_and_a_rep_writes_alone(
     async with visiting(store, tmp_path) as (browser, site):
         alan = site.reps.id_of(ALAN)
         as_rep = await uploaded(browser, rep=alan)
-        assert "From Grace Hopper" in (await browser.get(as_rep)).text
+        assert "from Grace Hopper" in (await browser.get(as_rep)).text
         async with await signed_in(site, "boss@example.com", Role.MANAGER) as boss:
             refused = await upload(boss)
-            assert refused.status_code == 422 and "choose who writes" in refused.text
+            assert refused.status_code == 409 and "choose who writes" in refused.text
             check = await uploaded(boss, rep=alan)
-            assert "From Alan Turing" in (await boss.get(check)).text
+            assert "from Alan Turing" in (await boss.get(check)).text
 
 
 async def test_the_first_email_of_each_person_is_shown_isolated(

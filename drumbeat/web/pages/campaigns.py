@@ -96,9 +96,9 @@ async def take_new(request: Request, site: TheSite, user: TheUser) -> Response:
                     texts()("campaigns.other_campaign", slug=campaign.slug, wanted=of)
                 )
         except ActionError as error:
-            return await _new(request, user, of=of, status=422, trouble=str(error))
+            return await _new(request, user, of=of, status=409, trouble=str(error))
         if campaign is None:
-            return await _new(request, user, of=of, status=422, checked=checked)
+            return await _new(request, user, of=of, status=409, checked=checked)
         slug = await campaign_uploads.store(site.desk(user), checked)
     if checked.warnings:
         return await _new(request, user, of=of, checked=checked, stored=slug)

@@ -136,7 +136,7 @@ async def _upload(
         request,
         user,
         "enroll_upload.html",
-        status=200 if trouble is None else 422,
+        status=200 if trouble is None else 409,
         section="campaigns",
         row=row,
         here=f"/campaigns/{row.slug}/enroll",
