@@ -15,7 +15,18 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from bench import crowd, enrolling, histories, lateness, pages, previewing, sending, waking, walks
+from bench import (
+    crowd,
+    enrolling,
+    histories,
+    lateness,
+    pages,
+    places,
+    previewing,
+    sending,
+    waking,
+    walks,
+)
 from bench.report import Figure, as_json, phase, show, write_json
 from bench.stage import BenchFailed, set_up
 
@@ -25,7 +36,7 @@ OF_THE_CROWD: dict[str, Callable[[crowd.Run, crowd.Run], Figure]] = {
     lateness.NAME: lateness.figure,
 }
 OF_WALKS = (histories.NAME, waking.NAME)
-UNASKED = (*OF_THE_CROWD, *OF_WALKS, previewing.NAME)
+UNASKED = (*OF_THE_CROWD, *OF_WALKS, previewing.NAME, places.NAME)
 """What is measured where nothing is named; the pages take minutes of their own."""
 NAMES = (*UNASKED, pages.NAME)
 
@@ -40,9 +51,11 @@ async def measure(names: Collection[str], people: int) -> list[Figure]:
     if previewing.NAME in names:  # first, while nothing else runs
         with phase(_say, "preview"):
             figures.append(previewing.measure())
+    if places.NAME in names:
+        figures += await places.measure(_say)
     if pages.NAME in names:
         figures += await pages.measure(_say)
-    if not set(names) - {previewing.NAME, pages.NAME}:
+    if not set(names) - {previewing.NAME, places.NAME, pages.NAME}:
         return figures
     async with set_up(people, _say) as stage:
         if set(names) & set(OF_WALKS):

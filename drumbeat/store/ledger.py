@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Delete, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningDelete
 
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.states import MessageState, Why
@@ -18,7 +19,7 @@ from drumbeat.campaign.threads import message_id
 from drumbeat.store.engine import insert_new
 from drumbeat.store.errors import RowMissing
 from drumbeat.store.places import freed
-from drumbeat.store.schema import enrollments, marks, messages, reps
+from drumbeat.store.schema import Moment, enrollments, marks, messages, reps
 
 Message = Row[Any]
 
@@ -42,6 +43,23 @@ _HAND_OVER = _CHANGE.where(
 )
 _ADDRESS = select(reps.c.email).where(reps.c.id == bindparam("rep"))
 _MARK = insert(marks)
+_OWN_PLACE = (
+    marks.c.enrollment_id == bindparam("enrollment"),
+    marks.c.step == bindparam("number"),
+    marks.c.handed_over.is_(False),
+)
+_PLACE = select(marks.c.at).where(*_OWN_PLACE)
+_GIVE_BACK = delete(marks).where(*_OWN_PLACE).returning(marks.c.mailbox, marks.c.at)
+_GIVE_MISSED_BACK = (
+    delete(marks)
+    .where(
+        marks.c.mailbox == bindparam("of"),
+        marks.c.handed_over.is_(False),
+        marks.c.at < bindparam("before", type_=Moment()),
+    )
+    .returning(marks.c.mailbox, marks.c.at)
+)
+_LOCK = select(reps.c.id).where(reps.c.id == bindparam("rep")).with_for_update(key_share=True)
 
 
 async def enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:
@@ -195,12 +213,8 @@ async def give_back(tx: AsyncConnection, row: Message, but_until: datetime | Non
         row: The email.
         but_until: A mark takes over what the place counted for, unless that was later than this.
     """
-    gone = delete(marks).where(
-        marks.c.enrollment_id == row.enrollment_id,
-        marks.c.step == row.step,
-        marks.c.handed_over.is_(False),
-    )
-    await _free(tx, gone, but_until)
+    values = {"enrollment": row.enrollment_id, "number": row.step}
+    await _free(tx, _GIVE_BACK, values, but_until)
 
 
 async def give_all_back(tx: AsyncConnection, enrollment_id: str, step: int | None) -> None:
@@ -210,19 +224,21 @@ async def give_all_back(tx: AsyncConnection, enrollment_id: str, step: int | Non
     )
     if step is not None:
         gone = gone.where(marks.c.step == step)
-    await _free(tx, gone, None)
+    await _free(tx, gone.returning(marks.c.mailbox, marks.c.at), {}, None)
 
 
 async def give_missed_back(tx: AsyncConnection, mailbox: str, before: datetime) -> None:
     """Free the places before an instant (UTC): nobody has used them, and nobody may any more."""
-    gone = delete(marks).where(
-        marks.c.mailbox == mailbox, marks.c.handed_over.is_(False), marks.c.at < before
-    )
-    await _free(tx, gone, None)
+    await _free(tx, _GIVE_MISSED_BACK, {"of": mailbox, "before": before}, None)
 
 
-async def _free(tx: AsyncConnection, gone: Delete, but_until: datetime | None) -> None:
-    places = await tx.execute(gone.returning(marks.c.mailbox, marks.c.at))
+async def _free(
+    tx: AsyncConnection,
+    gone: ReturningDelete[Any],
+    values: dict[str, Any],
+    but_until: datetime | None,
+) -> None:
+    places = await tx.execute(gone, values)
     await freed(
         tx, [(row.mailbox, row.at) for row in places if but_until is None or row.at > but_until]
     )
@@ -230,14 +246,8 @@ async def _free(tx: AsyncConnection, gone: Delete, but_until: datetime | None) -
 
 async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:
     """The instant (UTC) that is taken for an email."""
-    found = await tx.execute(
-        select(marks.c.at).where(
-            marks.c.enrollment_id == row.enrollment_id,
-            marks.c.step == row.step,
-            marks.c.handed_over.is_(False),
-        )
-    )
-    return found.scalars().first()
+    values = {"enrollment": row.enrollment_id, "number": row.step}
+    return (await tx.execute(_PLACE, values)).scalars().first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +271,8 @@ async def used_since(tx: AsyncConnection, mailbox: str, since: datetime) -> Used
 
 async def lock_mailbox(tx: AsyncConnection, mailbox: str) -> None:
     """Let one transaction at a time look for a place in a mailbox (SQLite: any writer)."""
-    await tx.execute(select(reps.c.id).where(reps.c.id == mailbox).with_for_update(key_share=True))
+    if tx.dialect.name != "sqlite":
+        await tx.execute(_LOCK, {"rep": mailbox})
 
 
 async def forget_old_marks(tx: AsyncConnection, now: datetime, span: timedelta) -> None:

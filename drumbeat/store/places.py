@@ -111,7 +111,7 @@ async def keep_full(tx: AsyncConnection, mailbox: str, known: Full) -> None:
         "reach": int(known.reach.total_seconds()),
         "spans": [[begin.isoformat(), end.isoformat()] for begin, end in known.spans],
     }
-    await tx.execute(update(full_spans).where(full_spans.c.mailbox == mailbox).values(values))
+    await tx.execute(_KEEP, {"of": mailbox} | values)
 
 
 async def freed(tx: AsyncConnection, places: Iterable[tuple[str, datetime]]) -> None:
@@ -133,9 +133,14 @@ async def freed(tx: AsyncConnection, places: Iterable[tuple[str, datetime]]) -> 
             await keep_full(tx, mailbox, known)
 
 
+# Made once, as each email asks: SQLAlchemy takes longer to make a statement than SQLite to carry
+# it out (docs/measured.md).
+_FULL = select(full_spans).where(full_spans.c.mailbox == bindparam("of")).with_for_update()
+_KEEP = update(full_spans).where(full_spans.c.mailbox == bindparam("of"))
+
+
 async def _locked(tx: AsyncConnection, mailbox: str) -> Row[Any] | None:
-    wanted = select(full_spans).where(full_spans.c.mailbox == mailbox).with_for_update()
-    return (await tx.execute(wanted)).one_or_none()
+    return (await tx.execute(_FULL, {"of": mailbox})).one_or_none()
 
 
 def _read(spans: Iterable[tuple[str, str]]) -> list[Span]:
