@@ -6,12 +6,12 @@ and admins see every rep's work. What somebody may not see does not exist for th
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, or_, select, true
+from sqlalchemy import ColumnElement, Row, or_, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.signing import User
-from drumbeat.store.schema import enrollments, people, tasks
+from drumbeat.store.schema import enrollments, messages, people, tasks
 from drumbeat.store.users import Role
 
 
@@ -37,6 +37,17 @@ def own_enrollments(user: User) -> ColumnElement[bool]:
         tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
     )
     return or_(enrollments.c.rep_id == user.id, enrollments.c.id.in_(handed))
+
+
+def own_messages(user: User) -> ColumnElement[bool]:
+    """Which rows of `messages` a user may see: those of the enrollments that they may see."""
+    if user.may_as(Role.MANAGER):
+        return true()
+    handed = select(tasks.c.enrollment_id).where(
+        tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
+    )
+    mine = select(enrollments.c.id).where(enrollments.c.rep_id == user.id)
+    return messages.c.enrollment_id.in_(union_all(mine, handed))
 
 
 def own_tasks(user: User) -> ColumnElement[bool]:

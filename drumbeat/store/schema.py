@@ -204,7 +204,18 @@ messages = Table(
     Column("bounced", String(8)),  # hard, soft
     Column("answer", Text),  # the server's words
     Column("updated_at", Moment, nullable=False),
-    Index("ix_messages_state", "state"),
+    Index("ix_messages_state_sent_at", "state", "sent_at", "enrollment_id", "step"),
+    Index("ix_messages_state_updated_at", "state", "updated_at", "enrollment_id", "step"),
+    Index("ix_messages_state_due_at", "state", "due_at", "updated_at", "enrollment_id", "step"),
+    Index("ix_messages_mailbox_state", "mailbox", "state"),
+    Index(
+        "ix_messages_bounced",
+        "updated_at",
+        "enrollment_id",
+        "step",
+        sqlite_where=text("bounced IS NOT NULL"),
+        postgresql_where=text("bounced IS NOT NULL"),
+    ),
     Index("ix_messages_message_id", "message_id"),
 )
 

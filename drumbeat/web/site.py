@@ -120,7 +120,7 @@ async def _figures(site: Site, user: User) -> dict[str, Any]:
         return known[1]
     async with site.store.read() as tx:
         now = await site.store.now(tx)
-        row = await shell.figures(tx, access.own_enrollments(user), user.id, now)
+        row = await shell.figures(tx, access.own_messages(user), user.id, now)
     figures = {
         "now": now,
         "zone": ZoneInfo(row.zone or "UTC"),

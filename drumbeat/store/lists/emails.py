@@ -5,11 +5,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.states import MessageState
-from drumbeat.store.schema import campaigns, enrollments, messages, people, reps
+from drumbeat.store.schema import Moment, campaigns, enrollments, messages, people, reps
 
 PAGE = 50
 
@@ -28,10 +41,13 @@ class Tab(StrEnum):
 _NEEDS_A_DECISION = (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BLOCKED)
 
 
+_MAY_HAVE_BOUNCED = (MessageState.CANCELLED, MessageState.FAILED, MessageState.BLOCKED)
+
+
 def _which(tab: Tab) -> ColumnElement[bool]:
     match tab:
         case Tab.DECIDE:
-            return and_(messages.c.state.in_(_NEEDS_A_DECISION), enrollments.c.ended_at.is_(None))
+            return messages.c.state.in_(_NEEDS_A_DECISION)
         case Tab.SCHEDULED:
             return messages.c.state == MessageState.SCHEDULED
         case Tab.SENDING:
@@ -40,7 +56,10 @@ def _which(tab: Tab) -> ColumnElement[bool]:
             return and_(messages.c.state == MessageState.SENT, messages.c.bounced.is_(None))
         case Tab.BOUNCED:
             why = messages.c.why["code"].as_string()
-            return or_(messages.c.bounced.is_not(None), why.in_(("bounced", "soft_bounce")))
+            refused = and_(
+                messages.c.state.in_(_MAY_HAVE_BOUNCED), why.in_(("bounced", "soft_bounce"))
+            )
+            return or_(messages.c.bounced.is_not(None), refused)
         case Tab.CANCELLED:
             return messages.c.state == MessageState.CANCELLED
 
@@ -71,7 +90,7 @@ async def page(
 
     Args:
         tx: Any transaction.
-        own: Which rows of `enrollments` the user may see.
+        own: Which rows of `messages` the user may see.
         tab: Which emails.
         campaign: A slug; None: all.
         rep: A rep's id; None: all that the user may see.
@@ -80,7 +99,35 @@ async def page(
         after: The moment, the enrollment and the step of the last row of the page before.
     """
     moment, ascending = _order(tab)
-    wanted: Select[Any] = (
+    place = (moment, messages.c.enrollment_id, messages.c.step)
+    # First which they are, from the indexes alone; then what is shown of these few.
+    keys = select(messages.c.enrollment_id, messages.c.step, moment.label("moment"))
+    keys = keys.where(own, _which(tab))
+    if tab is Tab.DECIDE or campaign or rep or search:
+        keys = keys.join(enrollments, enrollments.c.id == messages.c.enrollment_id)
+    if tab is Tab.DECIDE:
+        keys = keys.where(enrollments.c.ended_at.is_(None))
+    if campaign:
+        keys = keys.where(enrollments.c.campaign == campaign)
+    if rep:
+        keys = keys.where(enrollments.c.rep_id == rep)
+    if reason:
+        keys = keys.where(messages.c.why["code"].as_string() == reason)
+    if search:
+        keys = keys.join(people, people.c.id == enrollments.c.person_id).where(
+            or_(
+                people.c.email.contains(search.lower(), autoescape=True),
+                messages.c.subject.icontains(search, autoescape=True),
+            )
+        )
+    if after is not None:
+        at, enrollment_id, step = after
+        last = (literal(at, Moment()), literal(enrollment_id, String()), literal(step, Integer()))
+        beyond = tuple_(*place) > tuple_(*last) if ascending else tuple_(*place) < tuple_(*last)
+        keys = keys.where(beyond)
+    one_way = [column.asc() if ascending else column.desc() for column in place]
+    found = keys.order_by(*one_way).limit(PAGE).subquery()
+    shown: Select[Any] = (
         select(
             messages.c.enrollment_id,
             messages.c.step,
@@ -93,7 +140,7 @@ async def page(
             messages.c.bounced,
             messages.c.elsewhere,
             messages.c.answer,
-            moment.label("moment"),
+            found.c.moment,
             enrollments.c.plan,
             enrollments.c.state.label("enrollment_state"),
             enrollments.c.ended_at,
@@ -104,50 +151,40 @@ async def page(
             people.c.fields,
             reps.c.name.label("rep_name"),
         )
+        .select_from(found)
+        .join(
+            messages,
+            and_(
+                messages.c.enrollment_id == found.c.enrollment_id, messages.c.step == found.c.step
+            ),
+        )
         .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
         .join(people, people.c.id == enrollments.c.person_id)
         .join(campaigns, campaigns.c.slug == enrollments.c.campaign)
         .join(reps, reps.c.id == enrollments.c.rep_id)
-        .where(own, _which(tab))
     )
-    if campaign:
-        wanted = wanted.where(enrollments.c.campaign == campaign)
-    if rep:
-        wanted = wanted.where(enrollments.c.rep_id == rep)
-    if reason:
-        wanted = wanted.where(messages.c.why["code"].as_string() == reason)
-    if search:
-        wanted = wanted.where(
-            or_(
-                people.c.email.contains(search.lower(), autoescape=True),
-                messages.c.subject.icontains(search, autoescape=True),
-            )
-        )
-    place = (messages.c.enrollment_id, messages.c.step)
-    if after is not None:
-        at, enrollment_id, step = after
-        beyond = moment > at if ascending else moment < at
-        later = or_(place[0] > enrollment_id, and_(place[0] == enrollment_id, place[1] > step))
-        wanted = wanted.where(or_(beyond, and_(moment == at, later)))
-    by = moment.asc() if ascending else moment.desc()
-    found = await tx.execute(wanted.order_by(by, *place).limit(PAGE))
-    rows: Sequence[Row[Any]] = found.all()
+    order = (found.c.moment, messages.c.enrollment_id, messages.c.step)
+    shown = shown.order_by(*(column.asc() if ascending else column.desc() for column in order))
+    rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
 
 
 async def counts(tx: AsyncConnection, own: ColumnElement[bool]) -> Mapping[str, int]:
-    """How many emails are in each state, and of those that a person must decide, running ones."""
-    is_running = enrollments.c.ended_at.is_(None)
-    found = await tx.execute(
-        select(messages.c.state, is_running, func.count())
-        .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
-        .where(own, messages.c.state.not_in((MessageState.SENT, MessageState.CANCELLED)))
-        .group_by(messages.c.state, is_running)
+    """How many emails are in each state, and of those that a person must decide, running ones.
+
+    Args:
+        tx: Any transaction.
+        own: Which rows of `messages` the user may see.
+    """
+    waiting = select(messages.c.state, func.count().label("number")).where(
+        own, messages.c.state.in_((MessageState.SCHEDULED, MessageState.SENDING))
+    )
+    undecided = (
+        select(literal(Tab.DECIDE.value).label("state"), func.count().label("number"))
+        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
+        .where(own, messages.c.state.in_(_NEEDS_A_DECISION), enrollments.c.ended_at.is_(None))
     )
     totals = {tab.value: 0 for tab in (Tab.DECIDE, Tab.SCHEDULED, Tab.SENDING)}
-    for state, running, count in found:
-        if state in _NEEDS_A_DECISION:
-            totals[Tab.DECIDE] += count if running else 0
-        elif state in totals:
-            totals[state] += count
+    for state, number in await tx.execute(union_all(waiting.group_by(messages.c.state), undecided)):
+        totals[state] = number
     return totals

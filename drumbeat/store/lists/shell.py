@@ -21,7 +21,7 @@ async def figures(
 
     Args:
         tx: A transaction.
-        own: Which enrollments the user may see.
+        own: Which rows of `messages` the user may see.
         user_id: Also the rep's id, and the mailbox's.
         now: UTC.
     """

@@ -157,7 +157,7 @@ async def _page(
     status: int = 200,
     trouble: str | None = None,
 ) -> HTMLResponse:
-    own = access.own_enrollments(user)
+    own = access.own_messages(user)
     after = unpack(wanted.after)
     async with site.store.read() as tx:
         rows = await emails.page(
