@@ -3,23 +3,28 @@
 
 const stream = document.getElementById("stream");
 if (stream) {
+  const AGAIN_AFTER = 2_000; // milliseconds
   const list = document.getElementById("events");
+  const main = document.getElementById("main");
   const live = document.getElementById("live");
   const lost = document.getElementById("lost");
   const newer = document.getElementById("newer");
   const pause = document.getElementById("pause");
   const waiting = [];
+  const seen = new Set();
+  const address = new URL(stream.dataset.events, location.href);
   let paused = false;
+  let source = null;
+  let timer = null;
 
-  const isReadingBelow = () => document.getElementById("main").scrollTop > 60 || window.scrollY > 60;
+  const isReadingBelow = () => main.scrollTop > 60 || window.scrollY > 60;
 
   function show(row) {
-    if (list.querySelector(`[data-id="${CSS.escape(row.dataset.id)}"]`)) return;
     list.prepend(row);
     while (list.children.length > 300) list.lastElementChild.remove();
-    const empty = document.getElementById("empty");
-    if (empty) empty.remove();
-    live.textContent = live.textContent.replace(/\d\d:\d\d:\d\d|,.*$/, row.querySelector("time").textContent);
+    document.getElementById("empty")?.remove();
+    document.getElementById("events-day")?.removeAttribute("hidden");
+    live.textContent = live.dataset.text.replace("{at}", row.querySelector("time").textContent);
   }
 
   function flush() {
@@ -31,6 +36,9 @@ if (stream) {
     const holder = document.createElement("ol");
     holder.innerHTML = event.data;
     for (const row of [...holder.children]) {
+      const id = row.dataset.id;
+      if (seen.has(id) || list.querySelector(`[data-id="${CSS.escape(id)}"]`)) continue;
+      seen.add(id);
       if (paused || isReadingBelow()) waiting.push(row);
       else show(row);
     }
@@ -38,11 +46,35 @@ if (stream) {
     newer.querySelector("span").textContent = newer.dataset.text.replace("{n}", waiting.length);
   }
 
-  const source = new EventSource(stream.dataset.events);
-  source.addEventListener("open", () => { lost.hidden = true; });
-  source.addEventListener("error", () => { lost.hidden = false; });
-  source.addEventListener("message", take);
-  newer.addEventListener("click", () => { window.scrollTo({ top: 0 }); document.getElementById("main").scrollTop = 0; flush(); });
+  // What the browser asks again by itself goes on after the last event; after an answer that is
+  // no stream (a server that is just starting) it gives up, and this asks again.
+  function listen() {
+    clearTimeout(timer);
+    source?.close();
+    source = new EventSource(address);
+    source.addEventListener("open", () => { lost.hidden = true; });
+    source.addEventListener("error", () => {
+      lost.hidden = false;
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(listen, AGAIN_AFTER);
+    });
+    for (const name of ["message", "passed"]) {
+      source.addEventListener(name, (event) => {
+        if (event.lastEventId) address.searchParams.set("after", event.lastEventId);
+        if (name === "message") take(event);
+      });
+    }
+  }
+
+  newer.addEventListener("click", () => {
+    window.scrollTo({ top: 0 });
+    main.scrollTop = 0;
+    flush();
+  });
+  for (const place of [window, main]) {
+    place.addEventListener("scroll", () => {
+      if (waiting.length && !paused && !isReadingBelow()) flush();
+    }, { passive: true });
+  }
   pause.addEventListener("click", () => {
     paused = !paused;
     const word = pause.querySelector("span");
@@ -50,5 +82,7 @@ if (stream) {
     pause.setAttribute("aria-pressed", String(paused));
     if (!paused) flush();
   });
-  window.addEventListener("pagehide", () => source.close());
+  window.addEventListener("pagehide", () => { clearTimeout(timer); source.close(); });
+  window.addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  listen();
 }
