@@ -18,6 +18,10 @@ LARGEST_UPLOAD = 21 * 1024 * 1024
 """Bytes of an upload, the form around its file included; a CSV may have 20 MiB (SPEC section 7)."""
 UPLOADS = re.compile(r"/campaigns/(?:new|[a-z0-9-]{1,100}/enroll)")
 """Where files are uploaded; the page reads nothing before it knows who sends it."""
+LARGEST_LETTER = 4 * 1024 * 1024
+"""Bytes of a form with a letter: a rendered one has up to a million characters."""
+LETTERS = re.compile(r"/tasks/[^/]{1,64}/(?:draft|send|schedule)")
+"""Where a rep's letters are saved and sent."""
 
 STATIC = "/static/"
 STATIC_CACHE = "public, max-age=3600"
@@ -61,7 +65,7 @@ class Guard:
                 headers.setdefault("Cache-Control", STATIC_CACHE if is_static else "no-store")
             await send(message)
 
-        largest = LARGEST_UPLOAD if _is_upload(scope) else self._largest
+        largest = max(self._largest, _largest_form(scope))
         if _length(scope) > largest:
             refusal = PlainTextResponse("That is too much at once.\n", 413)
             await refusal(scope, receive, send_guarded)
@@ -92,8 +96,13 @@ def _counted(receive: Receive, largest: int) -> Receive:
     return counted
 
 
-def _is_upload(scope: Scope) -> bool:
-    return scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
+def _largest_form(scope: Scope) -> int:
+    """Bytes that a form may have where it holds a file, or a letter; else 0."""
+    if scope["method"] != "POST":
+        return 0
+    if UPLOADS.fullmatch(scope["path"]):
+        return LARGEST_UPLOAD
+    return LARGEST_LETTER if LETTERS.fullmatch(scope["path"]) else 0
 
 
 def _length(scope: Scope) -> int:

@@ -25,7 +25,7 @@ _STYLE = """
 :root { color-scheme: light dark; }
 :root[data-theme="light"] { color-scheme: light; }
 :root[data-theme="dark"] { color-scheme: dark; }
-html { background: light-dark(#fff, oklch(0.22 0.009 240)); overflow: hidden; }
+html { background: light-dark(#fff, oklch(0.22 0.009 240)); overflow: auto hidden; }
 body { margin: 0; padding: 4px 20px 12px; color: light-dark(oklch(0.245 0.016 240), oklch(0.945 0.005 90));
   font: 400 14px/1.6 -apple-system, BlinkMacSystemFont, "Segoe UI", Inter, Roboto, "Noto Sans", system-ui, sans-serif;
   overflow-wrap: anywhere; }

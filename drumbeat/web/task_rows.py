@@ -298,7 +298,8 @@ def _past(event: Row[Any], campaign: Campaign | None, task: Row[Any]) -> Past | 
     if event.what not in TOLD:
         return None
     t = texts()
-    title = event.campaign or ""
+    is_same = event.campaign == task.campaign and task.campaign_name
+    title = (task.campaign_name if is_same else event.campaign) or ""
     lead = t(f"tasks.did_{event.what}")
     if event.what in (What.SENT, What.SENT_ELSEWHERE, What.TASK_COMPLETED, What.TASK_SKIPPED):
         title = ""

@@ -157,6 +157,16 @@ async def test_what_is_typed_is_saved_and_found_again(
             assert len((await tx.execute(select(drafts))).all()) == 2
 
 
+async def test_a_long_letter_is_saved_whole(sqlite_store: Store, temporal_client: Client) -> None:
+    async with at_work(sqlite_store, temporal_client) as work:
+        enrolled = await at_an_email(work)
+        written = {"subject": "Hello", "body": f"<p>{'ü <b>x</b> ' * 20_000}</p>"}
+        saved = await work.grace.post(f"/tasks/{task_id(enrolled, 1)}/draft", data=written)
+        assert saved.json()["as_typed"] is False  # the signature
+        found = await letter_of(work, enrolled, 1, saved.json()["draft"])
+        assert found.count("<b>x</b>") == 20_000
+
+
 async def test_copies_go_to_everybody_in_cc_and_a_slip_there_is_told(
     sqlite_store: Store, temporal_client: Client
 ) -> None:

@@ -19,6 +19,7 @@ let running = Promise.resolve();
 let isChanged = false;
 let isToKeep = false;
 let isLeaving = false;
+let hasFailed = false;
 
 // The schedule stands on the page where no script runs; here it is a dialog.
 const section = document.getElementById("schedule");
@@ -209,6 +210,7 @@ function save() {
 async function saveNow() {
   if (!isChanged) return true;
   isChanged = false;
+  hasFailed = true;
   saved.textContent = words.saving;
   try {
     const answer = await fetch(`${address}/draft`, { method: "POST", body: typed() });
@@ -218,6 +220,7 @@ async function saveNow() {
       saved.textContent = `${words.failed}: ${told.error}`;
       return false;
     }
+    hasFailed = false;
     form.elements.draft.value = told.draft;
     saved.textContent = words.saved.replace("{at}", told.at);
     document.getElementById("gmail").href = told.gmail;
@@ -235,16 +238,21 @@ form.addEventListener("input", (event) => {
 });
 
 addEventListener("pagehide", () => {
-  if (isChanged && !isLeaving) {
+  if (isChanged && letter && !isLeaving) {
     fetch(`${address}/draft`, { method: "POST", body: typed(), keepalive: true });
   }
+});
+
+// What could not be saved is not left behind without a word.
+addEventListener("beforeunload", (event) => {
+  if (hasFailed && !isLeaving) event.preventDefault();
 });
 
 // ---- leaving the window ----
 
 async function leave() {
   const there = form.querySelector("[data-leave]").href;
-  await save();
+  if (await save() === false) return; // why not stands beside the title
   if (isToKeep && form.elements.draft.value) {
     const data = new URLSearchParams({ draft: form.elements.draft.value });
     await fetch(`${address}/keep`, { method: "POST", body: data }).catch(() => null);

@@ -6,6 +6,10 @@ const main = document.getElementById("main");
 const LOOK_AFTER = 120; // milliseconds: who runs through the list with J fetches one task, not all
 let looking;
 
+function isNarrow() {
+  return matchMedia("(max-width: 1000px)").matches;
+}
+
 function checked() {
   return [...document.querySelectorAll("#tasks-list input[name=id]:checked")];
 }
@@ -36,7 +40,7 @@ function point(row) {
     other.removeAttribute("aria-current");
   }
   row.setAttribute("aria-current", "true");
-  history.replaceState({ htmx: true }, "", row.dataset.address);
+  history.replaceState(null, "", row.dataset.address);
 }
 
 function look(row) {
@@ -46,7 +50,7 @@ function look(row) {
 main.addEventListener("drumbeat:move", (event) => {
   const row = event.target;
   if (!row.dataset.pane || main.classList.contains("is-open")
-    && matchMedia("(max-width: 1000px)").matches) return;
+    && isNarrow()) return;
   point(row);
   looking = setTimeout(() => look(row), LOOK_AFTER);
 });
@@ -62,6 +66,8 @@ main.addEventListener("click", (event) => {
     }
     for (const other of document.querySelectorAll("[data-at]")) other.removeAttribute("data-at");
     row.setAttribute("data-at", "");
+    // On a narrow screen the pane is a page of its own: the browser's Back closes it.
+    if (isNarrow() && !main.classList.contains("is-open")) history.pushState(null, "");
     main.classList.add("is-open");
     point(row);
     look(row);
@@ -70,7 +76,7 @@ main.addEventListener("click", (event) => {
   if (back) {
     event.preventDefault();
     main.classList.remove("is-open");
-    history.replaceState({ htmx: true }, "", back.getAttribute("href"));
+    history.replaceState(null, "", back.getAttribute("href"));
   }
   if (event.target.closest("[data-clear-selection]")) clearSelection();
   if (event.target.closest("[data-select-mode]")) {
@@ -78,6 +84,8 @@ main.addEventListener("click", (event) => {
     if (list.classList.toggle("is-selecting") === false) clearSelection();
   }
 });
+
+addEventListener("popstate", () => main.classList.remove("is-open"));
 
 main.addEventListener("change", (event) => {
   if (event.target.matches("input[name=id]")) showSelection();
@@ -100,6 +108,21 @@ main.addEventListener("close", (event) => {
   if (event.target.id === "dialog") event.target.replaceChildren();
 }, true);
 
+// Where no answer comes, or none that can be shown, what was typed stays where it is.
+function tellOffline() {
+  document.getElementById("task").removeAttribute("aria-busy");
+  const toast = document.getElementById("offline").content.cloneNode(true);
+  document.getElementById("toasts").replaceChildren(toast);
+}
+
+document.addEventListener("htmx:error", tellOffline);
+document.addEventListener("htmx:before:swap", (event) => {
+  const status = event.detail.ctx?.response?.status ?? 200;
+  if (status < 500 && status !== 413) return;
+  event.preventDefault();
+  tellOffline();
+});
+
 // What was asked closes its dialog; what it could not do stands in the toast.
 document.addEventListener("htmx:before:swap", (event) => {
   if (event.detail.ctx?.target !== main) return;
@@ -115,6 +138,13 @@ document.addEventListener("htmx:after:swap", () => {
   pane.removeAttribute("aria-busy");
   document.dispatchEvent(new CustomEvent("drumbeat:ready"));
 });
+
+// What became of an email was told: to tell it again would be wrong.
+const here = new URL(location.href);
+if (here.searchParams.has("did")) {
+  here.searchParams.delete("did");
+  history.replaceState(null, "", here);
+}
 
 // Browsers fill boxes in again when one comes back: a selection that nobody sees would be acted on.
 clearSelection();

@@ -127,7 +127,12 @@ async def test_a_page_that_was_open_while_the_server_restarted_still_works(
         async with looking(browser) as page:
             async with served(work.site, port=port) as base:
                 await page.goto(f"{base}/tasks")
+            await page.get_by_label("Note", exact=True).fill("We talked.")
+            await page.get_by_role("button", name="Complete, next").click()
+            await expect(page.locator(".toast.bad")).to_contain_text("does not answer")
+            await expect(page.get_by_label("Note", exact=True)).to_have_value("We talked.")
             async with served(work.site, port=port):
+                await page.get_by_role("heading", name="Tasks").click()
                 await page.keyboard.press("c")
                 await expect(page.locator(".toast")).to_contain_text("task completed")
         row = await work.office.task(enrolled, 1)
@@ -176,6 +181,9 @@ async def test_five_hundred_tasks_and_any_name_fit_a_phone_and_run_nothing(
         await page.get_by_text("A" * 200).first.click()
         await expect(page.locator("#task h2 bdi")).to_be_visible()
         await fits(page)
+        await page.go_back()
+        await expect(page.locator("#task h2 bdi")).to_be_hidden()
+        await page.get_by_text("A" * 200).first.click()
         await page.get_by_label("Back").click()
         await page.get_by_role("button", name="Select").click()
         await page.locator("#tasks-list .row input").first.check()
