@@ -347,7 +347,7 @@ async def test_without_a_mailbox_password_nobody_is_enrolled(store: Store, tmp_p
 
 async def until_over(browser: AsyncClient, check: str) -> str:
     """The page of the last screen once the run is over."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             page = (await browser.get(f"{check}/start")).text
             if 'id="progress"' not in page:
@@ -450,7 +450,7 @@ async def test_who_was_written_but_never_started_starts_with_the_own_text(
 
 async def sent(mailer: MemoryMailer, number: int) -> dict[str, str]:
     """Recipient -> subject, once so many emails have been taken."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(mailer.received) < number:  # noqa: ASYNC110 (a mailer tells of nothing)
             await asyncio.sleep(0)
     found = {}
