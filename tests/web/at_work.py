@@ -72,7 +72,7 @@ def usual_campaign() -> Campaign:
             Day(
                 day=1,
                 steps=(
-                    EmailStep(template=welcome, send=Send.FIXED, send_time="09:00"),  # type: ignore[arg-type]  # as a file has it
+                    EmailStep(template=welcome, send=Send.FIXED, send_time="09:00"),
                     TaskStep(kind="call", subject="Introduce yourself"),
                 ),
             ),

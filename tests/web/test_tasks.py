@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from httpx2 import Response
@@ -48,7 +49,7 @@ async def test_the_queue_shows_answers_then_overdue_today_and_the_next_days(stor
     await queued(site, 3, fields={"first_name": "Normal"})
     await queued(site, 4, fields={"first_name": "High"}, priority="high")
     await queued(site, 5, fields={"first_name": "Late"}, due=-2)
-    reply = {"kind": "reply", "step": None, "id": "t0123456789ab"}
+    reply: dict[str, Any] = {"kind": "reply", "step": None, "id": "t0123456789ab"}
     await queued(site, 6, fields={"first_name": "Answer"}, due=3, **reply)
     async with await signed_in(site) as client:
         page = await client.get("/tasks")
@@ -94,7 +95,11 @@ async def test_hundreds_of_tasks_are_paged_by_key_and_each_shown_once(store: Sto
 async def test_done_tasks_stand_in_their_tab_newest_first_with_who_did_it(store: Store) -> None:
     site = await make_site(store)
     now = datetime.now(UTC)
-    closed = {"status": "completed", "closed_by": site.reps.id_of(grace()), "outcome": "Connected"}
+    closed: dict[str, Any] = {
+        "status": "completed",
+        "closed_by": site.reps.id_of(grace()),
+        "outcome": "Connected",
+    }
     for number in range(60):
         at = now - timedelta(minutes=number)
         await queued(site, number, closed_at=at, **closed)
