@@ -125,6 +125,7 @@ class EnrollDesk:
 
     def __init__(self, folder: Path) -> None:
         self.uploads = Uploads(folder)
+        self.uploads.sweep()
         self.jobs: dict[str, Job] = {}
         self._checks: OrderedDict[str, _Known] = OrderedDict()
 

@@ -82,7 +82,7 @@ class Uploads:
             ActionError: It is larger than a people file may be.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep()
+        self.sweep()
         kept = Kept(id=secrets.token_urlsafe(18), **known)
         (self._folder / kept.id).mkdir(mode=0o700)
         content.seek(0)
@@ -155,6 +155,7 @@ class Uploads:
         except FileNotFoundError:
             return None
         if time.time() - self._changed_at(upload_id) > KEPT_FOR.total_seconds():
+            shutil.rmtree(self._folder / upload_id, ignore_errors=True)
             return None
         values = json.loads(text)
         values["times"] = {int(step): clock for step, clock in values["times"].items()}
@@ -172,7 +173,10 @@ class Uploads:
         except FileNotFoundError:
             return 0.0
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what is older than a day."""
+        if not self._folder.is_dir():
+            return
         before = time.time() - KEPT_FOR.total_seconds()
         for path in self._folder.iterdir():
             if _ID.fullmatch(path.name) and path.stat().st_mtime < before:
