@@ -25,12 +25,13 @@ test: setup ## run all tests
 	@PYTHONPATH=. $(BIN)/python -m drumbeat.machine.build
 	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
-check: ## formatting, lint, types and the arrows between the rooms
+check: ## formatting, lint, types, the arrows between the rooms, replay of histories
 	@scripts/environment $(VENV) requirements-dev.txt
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/workflows/test_replay.py
 
 bench: setup ## measure against the floor
 	@$(BIN)/python -m bench

@@ -29,7 +29,7 @@ from drumbeat.mail.sending import Mailer
 from drumbeat.reps import Mailbox, Rep, Reps, Server, Tls
 from drumbeat.settings import Settings
 from drumbeat.store import campaigns, keys, ledger, reps
-from drumbeat.store.engine import Store, migrate, open_store
+from drumbeat.store.engine import Store, insert_new, migrate, open_store
 from drumbeat.store.schema import drafts, enrollments, events, messages, people, tasks
 from worker import build_worker
 from workflows.campaign import CampaignWorkflow
@@ -98,6 +98,7 @@ class Office:
         attachments: Mapping[str, bytes] | None = None,
         kickoff: datetime | None = None,
         send_at: datetime | str | None = None,
+        round: int = 1,
     ) -> Enrolled:
         """Enroll one person, as the command does, and start the workflow."""
         now = datetime.now(UTC)
@@ -122,7 +123,7 @@ class Office:
                 "created_at": now,
                 "updated_at": now,
             }
-            await tx.execute(insert(people).values(person))
+            await insert_new(tx, people, person)
             workflow_id = f"campaign/{campaign.slug}/{person_id}"
             standing = calendar.begin(plan)
             await tx.execute(
@@ -133,7 +134,7 @@ class Office:
                     version=version,
                     person_id=person_id,
                     rep_id=rep_id,
-                    round=1,
+                    round=round,
                     plan=plan.model_dump_json(),
                     standing=standing.model_dump_json(),
                     kickoff=plan.kickoff,

@@ -1,5 +1,6 @@
 """The reps' mailboxes: where each stands within its limits, whether it works, and its holds."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,6 +19,7 @@ from drumbeat.campaign.calendar import local_date, resolve
 from drumbeat.campaign.planning import LaunchError, parse_moment
 from drumbeat.campaign.states import HoldKind
 from drumbeat.mail.sending import Mailer, Proof
+from drumbeat.mail.sent_folder import prove_imap
 from drumbeat.reps import Limit, Rep, Reps
 from drumbeat.store import holds
 from drumbeat.store import mailboxes as table
@@ -105,7 +107,9 @@ def rep_of(known: Reps, address: str) -> Rep:
 
 
 async def check(desk: Desk, mailer: Mailer, known: Reps, address: str) -> Proof:
-    """Connect to a mailbox's server and sign in, sending nothing; a success is noted.
+    """Connect to a mailbox's servers and sign in, sending nothing; a success is noted.
+
+    The one for IMAP is tried where it is set up: emails in doubt are looked for there.
 
     Raises:
         NotFound: No rep has the address.
@@ -114,6 +118,10 @@ async def check(desk: Desk, mailer: Mailer, known: Reps, address: str) -> Proof:
     rep = rep_of(known, address)
     rep.mailbox.password()  # a missing one is told by its own words, not as a failed sign-in
     proof = await mailer.prove(rep.mailbox)
+    if proof.ok and rep.mailbox.imap is not None:
+        imap = await asyncio.to_thread(prove_imap, rep.mailbox)
+        text = f"SMTP {proof.text}; IMAP {imap.text}"
+        proof = Proof(ok=imap.ok, text=text, tls=proof.tls)
     if proof.ok:
         async with desk.store.write() as tx:
             await table.proved(tx, known.id_of(rep), await desk.store.now(tx))

@@ -290,6 +290,42 @@ async def wrong_messages(office: Office, mailer: MemoryMailer) -> Enrolled:
     return ada
 
 
+async def slipped(office: Office, mailer: MemoryMailer) -> Enrolled:
+    """A call that is done three days late: the days after it keep their distance."""
+    ada = await _enroll(
+        office,
+        "slipped",
+        (1, CALL),
+        (1, email(SUBJECT, "09:30")),
+        (3, email("Another", "09:30")),
+        skip_weekends=True,
+    )
+    await office.until(ada, _is(State.TASK))
+    await office.skip(ada, days=3)
+    await ada.handle.execute_update("complete_task", {"task_id": f"{ada.id}-1"})
+    await office.skip_until_sent(ada, 3)
+    return ada
+
+
+async def enrolled_again(office: Office, mailer: MemoryMailer) -> Enrolled:
+    """The same person in the same campaign, after the first enrollment has ended."""
+    made = campaign("enrolled-again", (1, email(SUBJECT, "choose")))
+    first = await office.enroll(made, ADDRESS, FIELDS, send_at="now")
+    await first.handle.result()
+    return await office.enroll(made, ADDRESS, FIELDS, send_at="now", round=2)
+
+
+async def soft_bounces(office: Office, mailer: MemoryMailer) -> Enrolled:
+    """Three full mailboxes running count as an address that does not exist."""
+    for _ in range(3):
+        mailer.once(Phase.RCPT, 552, "5.2.2 mailbox full")
+    days = ((n, email(SUBJECT, "choose" if n == 1 else "09:30")) for n in range(1, 5))
+    ada = await _enroll(office, "soft-bounces", *days)
+    while (await office.row(ada)).ended_at is None:
+        await office.skip_to_next(ada)
+    return ada
+
+
 PATHS: dict[str, Path] = {
     path.__name__: path
     for path in (
@@ -310,5 +346,8 @@ PATHS: dict[str, Path] = {
         changed,
         sent_elsewhere,
         wrong_messages,
+        slipped,
+        enrolled_again,
+        soft_bounces,
     )
 }
