@@ -1,6 +1,6 @@
 """A whole campaign is held and released while it falls due, and processes are killed meanwhile.
 
-`DRUMBEAT_TEST_HELD=5000 pytest tests/trouble/test_holds.py` tries it at the size of a real one.
+`HELD=5000 pytest tests/trouble/test_holds.py` tries it at the size of a real one.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from drumbeat.store.schema import enrollments, outbox
 from tests.temporal_server import TemporalServer
 from tests.trouble.stage import SLUG, Stage, in_, people, stage
 
-NUMBER = int(os.environ.get("DRUMBEAT_TEST_HELD", "150"))
+NUMBER = int(os.environ.get("HELD", "150"))
 ENROLLED_A_SECOND = 15
 """Less than that on a busy machine would let them fall due while they are enrolled."""
 
