@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from httpx2 import Response
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from drumbeat.campaign.model import Campaign
 from drumbeat.campaign.reading import read_campaign
@@ -316,3 +316,24 @@ async def test_no_file_is_said_in_a_sentence(store: Store) -> None:
     site = await make_site(store)
     answer = await post(site, "/campaigns/new", of="")
     assert answer.status_code == 409 and "choose a file first" in answer.text
+
+
+async def test_its_numbers_lead_to_the_people_they_count(store: Store) -> None:
+    await stored(store)
+    waiting = await enrolled(store)
+    await enrolled(store, "b@example.org", outcome="success")
+    await enrolled(store, "c@example.org", outcome="removed")
+    async with store.write() as tx:
+        await tx.execute(update(enrollments).where(enrollments.c.id == waiting).values(step=3))
+    site = await make_site(store)
+    page = (await get(site, "/campaigns/intro-q4")).text
+    for link, address in (
+        ("/people?campaign=intro-q4&amp;step=3", "ada@example.org"),
+        ("/people?campaign=intro-q4&amp;state=ended&amp;outcome=success", "b@example.org"),
+        ("/people?campaign=intro-q4&amp;state=ended&amp;outcome=removed", "c@example.org"),
+    ):
+        assert link in page
+        listed = (await get(site, link.replace("&amp;", "&"))).text
+        people = ("ada@example.org", "b@example.org", "c@example.org")
+        assert [one for one in people if one in listed] == [address]
+    assert "ada@example.org" in (await get(site, "/people?step=three&outcome=none")).text

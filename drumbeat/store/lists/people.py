@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, exists, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.store.schema import campaigns, enrollments, people, reps
 
 PAGE = 50
+_FEW = 1000
 
 
 def wanted_enrollments(
@@ -19,6 +20,8 @@ def wanted_enrollments(
     state: str | None = None,
     reason: str | None = None,
     rep: str | None = None,
+    step: int | None = None,
+    outcome: str | None = None,
 ) -> ColumnElement[bool]:
     """Which rows of `enrollments` the filters mean."""
     parts = [own]
@@ -30,6 +33,12 @@ def wanted_enrollments(
         parts.append(enrollments.c.why["code"].as_string() == reason)
     if rep:
         parts.append(enrollments.c.rep_id == rep)
+    if step is not None:
+        # Before the first is reached, it is the one that is waited for.
+        here = func.coalesce(func.nullif(enrollments.c.step, 0), 1)
+        parts += [enrollments.c.ended_at.is_(None), here == step]
+    if outcome:
+        parts.append(enrollments.c.outcome == outcome)
     return and_(*parts)
 
 
@@ -52,15 +61,21 @@ async def page(
     """
     wanted: Select[Any] = select(people.c.id, people.c.email, people.c.fields).where(own)
     if which is not None:
-        wanted = wanted.where(exists().where(enrollments.c.person_id == people.c.id, which))
+        few = await _few(tx, which)
+        if few is None:
+            wanted = wanted.where(exists().where(enrollments.c.person_id == people.c.id, which))
+        else:
+            wanted = wanted.where(people.c.id.in_(few))
     if search:
         # The fields are JSON: their text holds names and company, escaped where they are not ASCII.
-        escaped = json.dumps(search)[1:-1]
+        fields = cast(people.c.fields, String)
         wanted = wanted.where(
             or_(
                 people.c.email.contains(search.lower(), autoescape=True),
-                cast(people.c.fields, String).icontains(escaped, autoescape=True),
-                cast(people.c.fields, String).icontains(search, autoescape=True),
+                *(
+                    fields.icontains(text, autoescape=True)
+                    for text in dict.fromkeys((search, json.dumps(search)[1:-1]))
+                ),
             )
         )
     if after:
@@ -68,6 +83,16 @@ async def page(
     found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
     rows: Sequence[Row[Any]] = found.all()
     return rows
+
+
+async def _few(tx: AsyncConnection, which: ColumnElement[bool]) -> Sequence[str] | None:
+    """The people of enrollments like this, where they are few.
+
+    None: so many that a page of them is soon found among all.
+    """
+    wanted = select(enrollments.c.person_id).where(which).limit(_FEW + 1)
+    ids = (await tx.execute(wanted)).scalars().all()
+    return ids if len(ids) <= _FEW else None
 
 
 async def standings(

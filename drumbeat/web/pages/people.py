@@ -1,5 +1,6 @@
 """People: who is in which campaign, and one page for each."""
 
+import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,7 +18,7 @@ from drumbeat.actions.people import EnrollmentShown, EventShown, PersonShown
 from drumbeat.actions.signing import User
 from drumbeat.campaign import calendar
 from drumbeat.campaign.calendar import Plan, Standing
-from drumbeat.campaign.states import MessageState, State, Why, WhyCode, explain
+from drumbeat.campaign.states import MessageState, Outcome, State, Why, WhyCode, explain
 from drumbeat.store import campaigns
 from drumbeat.store.lists import people as listing
 from drumbeat.store.schema import enrollments
@@ -66,11 +67,16 @@ class Next:
 async def show_list(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
     """People, with where they stand."""
     given = request.query_params
-    names = ("q", "campaign", "state", "reason", "rep")
+    names = ("q", "campaign", "state", "reason", "rep", "step", "outcome")
     filters = {name: given[name].strip()[:200] for name in names if given.get(name, "").strip()}
+    if not re.fullmatch("[0-9]{1,4}", filters.get("step", "")):
+        filters.pop("step", None)
+    if filters.get("outcome") not in list(Outcome):
+        filters.pop("outcome", None)
     which = listing.wanted_enrollments(
         access.own_enrollments(user),
-        **{name: filters.get(name) for name in ("campaign", "state", "reason", "rep")},
+        **{name: filters.get(name) for name in ("campaign", "state", "reason", "rep", "outcome")},
+        step=int(filters["step"]) if filters.get("step") else None,
     )
     is_filtered = any(name in filters for name in names[1:])
     async with site.store.read() as tx:
