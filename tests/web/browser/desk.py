@@ -33,7 +33,11 @@ async def served(
     with suppress(ActionError):  # signed up by a test before
         await signing.add_user(site.store, address, "Grace Hopper", Role.REP, None)
     config = uvicorn.Config(
-        create_app(replace(site, host_user=address)), port=port, log_level="error", lifespan="off"
+        create_app(replace(site, host_user=address)),
+        port=port,
+        log_level="critical",  # it would tell of each stream that it ends
+        lifespan="off",
+        timeout_graceful_shutdown=0,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve())
@@ -43,8 +47,9 @@ async def served(
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        server.force_exit = True
         await running
+        while server.server_state.tasks:  # streams that are on their way out  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
