@@ -16,6 +16,8 @@ from drumbeat.store.lists import feed
 EVERY = timedelta(milliseconds=500)
 OVERLAP = 200
 """Numbers that are looked at again: on PostgreSQL a lower one may be committed after a higher."""
+AT_ONCE = 500
+"""Events that are read in one go for a listener who was away."""
 QUIET = timedelta(seconds=15)
 """After so long without an event a comment keeps the connection open."""
 
@@ -47,11 +49,12 @@ class Feed:
             async with self._turn:
                 if self._looking is None:
                     await self._begin()
-            if after is not None:
+            while after is not None:
                 async with self._store.read() as tx:
-                    missed = await feed.since(tx, after)
-                given = {row.id for row in missed}
+                    missed = await feed.since(tx, after, limit=AT_ONCE)
+                given.update(row.id for row in missed)
                 yield missed
+                after = missed[-1].id if len(missed) == AT_ONCE else None
             while True:
                 try:
                     new = await asyncio.wait_for(queue.get(), QUIET.total_seconds())
