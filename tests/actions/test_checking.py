@@ -23,10 +23,10 @@ from drumbeat.store.schema import (
 )
 from tests.activities.world import call, campaign, email
 from tests.mail.memory import MemoryMailer
-from tests.office import Enrolled, Office
+from tests.office import Enrolled, Handle, Office
 from tests.workflows import plans
 from workflows.campaign import CampaignWorkflow
-from workflows.messages import CompleteTask, SkipTask
+from workflows.messages import CampaignResult, CompleteTask, SkipTask
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ async def not_in_temporal(office: Office, what: Campaign, **values: object) -> E
     fresh = f"{what.slug}/{secrets.token_hex(4)}"
     workflow_id = f"campaign/{fresh}"
     await set_row(office, one, workflow_id=workflow_id, next_at=at, **values)
-    handle = office.client.get_workflow_handle_for(CampaignWorkflow.run, workflow_id)
+    handle: Handle = office.client.get_workflow_handle(workflow_id, result_type=CampaignResult)
     return Enrolled(one.id, one.person_id, handle)
 
 

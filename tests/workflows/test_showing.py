@@ -9,11 +9,11 @@ import workflows.messages
 from drumbeat.actions.starting import Start, start_workflow
 from drumbeat.campaign import calendar
 from drumbeat.campaign.states import State
-from tests.workflows.conftest import Stage
+from tests.workflows.conftest import Handle, Stage
 from tests.workflows.plans import KICKOFF, call, email, local, start
 from workflows import handling, messages, showing
-from workflows.campaign import CampaignWorkflow
 from workflows.enrollment import Enrollment
+from workflows.messages import CampaignResult
 
 
 def test_the_page_shows_each_step_with_its_date_and_local_time() -> None:
@@ -78,7 +78,7 @@ async def test_search_attributes_that_the_start_has_set_are_not_set_again(
         due_at=due.at,
     )
     await start_workflow(stage.client, begun, stage.task_queue)
-    handle = stage.client.get_workflow_handle_for(CampaignWorkflow.run, begun.workflow_id)
+    handle: Handle = stage.client.get_workflow_handle(begun.workflow_id, result_type=CampaignResult)
     await stage.until(handle, lambda progress: progress.state is State.SLEEPING)
     happened = [event.event_type async for event in handle.fetch_history_events()]
     assert EventType.EVENT_TYPE_TIMER_STARTED in happened
