@@ -18,6 +18,8 @@ from storm.scenery import EMAIL_STEPS, LIMIT, REPS, SPAN
 
 EXPLAINS = timedelta(seconds=10)
 """A death explains the doubt about an email whose mark was set at most that long before."""
+DIES_WITHIN = timedelta(seconds=2)
+"""A mail server that is told to stop still takes commands for a moment: the mark may come later."""
 ENDS_CONVERSATIONS = frozenset(
     {Blow.WORKER_KILLED, Blow.WORKERS_KILLED, Blow.MAIL_KILLED, Blow.MAIL_STOPPED}
 )
@@ -133,7 +135,7 @@ async def reckon(
     fatal = [death.at for death in deaths if death.blow in ENDS_CONVERSATIONS]
     for doubt in [*doubts, *left]:
         mark = doubt.handed_over_at
-        if not any(mark <= at <= mark + EXPLAINS for at in fatal):
+        if not any(mark - DIES_WITHIN <= at <= mark + EXPLAINS for at in fatal):
             total.without_cause.append(f"{doubt.enrollment} step {doubt.step}, {mark:%H:%M:%S}")
     return total
 

@@ -181,6 +181,9 @@ class Connection:
 
     async def data(self, content: bytes) -> Words:
         """Hand the content over; what the server answered, or what happened instead."""
+        if not self.is_open:
+            # It was closed while the mark was set: nothing is sent, so that there is no doubt.
+            return words(Phase.RCPT, "the connection was lost before DATA")
         self.emails += 1
         try:
             response = await _answered(

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import trustme
 
-from drumbeat.mail.connections import Deadlines
+from drumbeat.mail.connections import Connection, Deadlines
 from drumbeat.mail.outcomes import (
     Accepted,
     AuthenticationRefused,
@@ -24,6 +24,7 @@ from drumbeat.mail.sending import Envelope, SmtpMailer
 from drumbeat.reps import Mailbox, Server, Tls
 from tests.mail import servers
 from tests.mail.servers import DROP, STALL, Doing, ScriptedServer, refused_port, silent_port
+from tests.waiting import until
 
 CONTENT = b"Subject: Hello\r\n\r\nHello Ada,\r\n.\r\n.. dots\r\n\r\nGrace\r\n"
 ENVELOPE = Envelope("grace@example.com", ("ada@example.org",))
@@ -161,6 +162,26 @@ async def test_without_a_connection_the_mailbox_is_in_trouble() -> None:
             assert outcome.trouble
             assert outcome.words.phase is Phase.CONNECT
             assert str(smtp.port) in outcome.words.text or "time" in outcome.words.text
+
+
+async def test_a_connection_that_is_lost_while_the_mark_is_set_leaves_no_doubt(
+    server: ScriptedServer, mailer: SmtpMailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Connection] = []
+    begin = Connection.begin
+
+    async def noted(connection: Connection, sender: str, recipients: tuple[str, ...]) -> None:
+        used.append(connection)
+        await begin(connection, sender, recipients)
+
+    async def losing() -> bool:
+        await server.stop()
+        await until(lambda: not used[0].is_open)
+        return True
+
+    monkeypatch.setattr(Connection, "begin", noted)
+    assert isinstance(await send(mailer, server.mailbox(), losing), TryLater)
+    assert "DATA" not in server.commands
 
 
 async def test_the_mark_is_set_directly_before_data(
