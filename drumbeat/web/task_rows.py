@@ -295,7 +295,11 @@ def _there(task: Row[Any], reader: Reader) -> ZoneInfo:
 
 
 def _past(event: Row[Any], campaign: Campaign | None, task: Row[Any]) -> Past | None:
-    if event.what not in TOLD:
+    is_itself = event.detail.get("task") == task.id or (
+        task.step is not None
+        and (event.enrollment_id, event.step) == (task.enrollment_id, task.step)
+    )
+    if event.what not in TOLD or is_itself:
         return None
     t = texts()
     is_same = event.campaign == task.campaign and task.campaign_name

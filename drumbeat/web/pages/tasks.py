@@ -178,7 +178,13 @@ async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
     if troubles:
         failed = _counted("tasks.bulk_failed", len(troubles))
         text = f"{text} {failed}" if worked else failed
-    fields = [(name, undo(task)) for task in worked for name in [what] if undo is not None]
+    fields: list[tuple[str, str]] = []
+    if undo is not None:
+        fields = [
+            (what, undo(task))
+            for task in worked
+            if what != "reassigned" or _may_take_back(user, task)
+        ]
     toast = Toast(text, bool(troubles), fields, troubles)
     return await _done(request, site, user, replace(wanted, task=""), toast)
 
