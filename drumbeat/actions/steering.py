@@ -189,31 +189,30 @@ async def case_in_doubt(desk: Desk, address: str, campaign: str | None, step: in
     Raises:
         ActionError: There is neither, or several run and no campaign was named.
     """
-    try:
-        return await case_of(desk, address, campaign)
-    except ActionError:
-        async with desk.store.read() as tx:
-            person = await person_of(tx, address)
-            wanted = (
-                select(enrollments)
-                .join(emails, emails.c.enrollment_id == enrollments.c.id)
-                .where(
-                    enrollments.c.person_id == person.id,
-                    enrollments.c.ended_at.is_not(None),
-                    emails.c.step == step,
-                    emails.c.state == MessageState.IN_DOUBT,
-                )
-                .order_by(enrollments.c.ended_at.desc())
-            )
-            if campaign is not None:
-                wanted = wanted.where(enrollments.c.campaign == campaign)
-            row = (await tx.execute(wanted.limit(1))).first()
-            if row is None:
-                raise
+    wanted = (
+        select(enrollments)
+        .join(emails, emails.c.enrollment_id == enrollments.c.id)
+        .where(
+            enrollments.c.ended_at.is_not(None),
+            emails.c.step == step,
+            emails.c.state == MessageState.IN_DOUBT,
+        )
+        .order_by(enrollments.c.ended_at.desc())
+    )
+    if campaign is not None:
+        wanted = wanted.where(enrollments.c.campaign == campaign)
+    async with desk.store.read() as tx:
+        person = await person_of(tx, address)
+        row = None
+        if not await running(tx, person, campaign):
+            row = (await tx.execute(wanted.where(enrollments.c.person_id == person.id))).first()
+        if row is not None:
             rep = await rep_named(tx, row.rep_id)
             who = await desk.who(tx, row.rep_id)
-        plan = Plan.model_validate_json(row.plan)
-        return Case(row.id, row.workflow_id, row.campaign, plan, rep.zone, who, is_over=True)
+    if row is None:
+        return await case_of(desk, address, campaign)
+    plan = Plan.model_validate_json(row.plan)
+    return Case(row.id, row.workflow_id, row.campaign, plan, rep.zone, who, is_over=True)
 
 
 async def retry(desk: Desk, case: Case, step: int | None = None) -> Answer:

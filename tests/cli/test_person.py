@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from temporalio.client import Client
 
 from drumbeat.actions import telling
 from drumbeat.actions.delivery import Delivery
 from drumbeat.campaign.states import State
 from drumbeat.cli import person
+from drumbeat.store import ledger
 from drumbeat.store.engine import Store
-from drumbeat.store.schema import campaigns, enrollments, holds
+from drumbeat.store.schema import campaigns, enrollments, holds, messages
 from tests.activities.world import Walk, World, call, campaign, email
 from tests.cli.conftest import Typed
 from tests.mail.memory import MemoryMailer
@@ -190,6 +191,23 @@ async def test_where_several_campaigns_run_the_error_names_them(
     assert done.err == (
         f"{ADA} runs in 2 campaigns (another, intro-q4): say which with --campaign\n"
     )
+
+
+async def test_a_doubt_is_resolved_where_the_enrollment_is_over(
+    command_world: World, ada: Walk, typed: Typed
+) -> None:
+    now = command_world.clock()
+    async with command_world.store.write() as tx:
+        row = await ledger.enrollment(tx, ada.id)
+        await ledger.schedule(tx, row, 1, None, now)
+        ended = {"state": "ended", "outcome": "removed", "ended_at": now}
+        await tx.execute(update(enrollments).where(enrollments.c.id == ada.id).values(**ended))
+        in_doubt = {"state": "in_doubt", "attempt": 1, "handing_over_at": now}
+        mine = (messages.c.enrollment_id == ada.id) & (messages.c.step == 1)
+        await tx.execute(update(messages).where(mine).values(**in_doubt))
+    done = await typed("person", "resolve", ADA, "--step", "1", "--not-sent")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "step 1 is cancelled: the enrollment is over\n"
 
 
 async def test_every_command_has_help_with_an_example(typed: Typed) -> None:
