@@ -6,12 +6,12 @@ and admins see every rep's work. What somebody may not see does not exist for th
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, or_, select, true, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Row, or_, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.signing import User
-from drumbeat.store.schema import enrollments, messages, people, tasks
+from drumbeat.store.schema import enrollments, events, messages, people, tasks
 from drumbeat.store.users import Role
 
 
@@ -31,23 +31,19 @@ def require(user: User, role: Role) -> None:
 
 def own_enrollments(user: User) -> ColumnElement[bool]:
     """Which rows of `enrollments` a user may see."""
-    if user.may_as(Role.MANAGER):
-        return true()
-    handed = select(tasks.c.enrollment_id).where(
-        tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
-    )
-    return or_(enrollments.c.rep_id == user.id, enrollments.c.id.in_(handed))
+    return true() if user.may_as(Role.MANAGER) else enrollments.c.id.in_(_worked_by(user))
 
 
 def own_messages(user: User) -> ColumnElement[bool]:
     """Which rows of `messages` a user may see: those of the enrollments that they may see."""
     if user.may_as(Role.MANAGER):
         return true()
-    handed = select(tasks.c.enrollment_id).where(
-        tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
-    )
-    mine = select(enrollments.c.id).where(enrollments.c.rep_id == user.id)
-    return messages.c.enrollment_id.in_(union_all(mine, handed))
+    return messages.c.enrollment_id.in_(_worked_by(user))
+
+
+def own_events(user: User) -> ColumnElement[bool]:
+    """Which rows of `events` a user may see: those of the enrollments that they may see."""
+    return true() if user.may_as(Role.MANAGER) else events.c.enrollment_id.in_(_worked_by(user))
 
 
 def own_tasks(user: User) -> ColumnElement[bool]:
@@ -62,9 +58,21 @@ def own_people(user: User) -> ColumnElement[bool]:
     """Which rows of `people` a user may see."""
     if user.may_as(Role.MANAGER):
         return true()
-    enrolled = select(enrollments.c.person_id).where(own_enrollments(user))
+    enrolled = select(enrollments.c.person_id).where(enrollments.c.rep_id == user.id)
     handed = select(tasks.c.person_id).where(tasks.c.rep_id == user.id)
-    return or_(people.c.id.in_(enrolled), people.c.id.in_(handed))
+    return people.c.id.in_(union_all(enrolled, handed))
+
+
+def _worked_by(user: User) -> CompoundSelect[tuple[str]]:
+    """The ids of the enrollments whose rep a user is, or of which a task was handed to the user.
+
+    One list, which both databases make once; with OR they look through all rows instead.
+    """
+    mine = select(enrollments.c.id).where(enrollments.c.rep_id == user.id)
+    handed = select(tasks.c.enrollment_id).where(
+        tasks.c.rep_id == user.id, tasks.c.enrollment_id.is_not(None)
+    )
+    return union_all(mine, handed)
 
 
 def sees(user: User, rep_id: str | None) -> bool:

@@ -50,6 +50,8 @@ Clock = Callable[[], datetime]
 BUSY_TIMEOUT = 60_000
 """Milliseconds that SQLite waits for another process's transaction: they are short."""
 READERS = 5
+READ_CACHE = 65_536
+"""KiB that each of SQLite's readers may keep: a list that looks at everybody reads from memory."""
 POSTGRES_CONNECTIONS = 10
 
 
@@ -290,6 +292,7 @@ def _sqlite_engine(url: URL, begin: str, connections: int) -> AsyncEngine:
         if begin == "BEGIN":
             cursor = connection.cursor()
             cursor.execute("PRAGMA query_only = ON")
+            cursor.execute(f"PRAGMA cache_size = {-READ_CACHE}")
             cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

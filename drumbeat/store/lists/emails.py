@@ -12,6 +12,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    exists,
     func,
     literal,
     or_,
@@ -44,24 +45,40 @@ _NEEDS_A_DECISION = (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BL
 _MAY_HAVE_BOUNCED = (MessageState.CANCELLED, MessageState.FAILED, MessageState.BLOCKED)
 
 
-def _which(tab: Tab) -> ColumnElement[bool]:
+def needs_a_decision() -> ColumnElement[bool]:
+    """Which rows of `messages` a person must decide about; for an ended enrollment, nobody must.
+
+    When an enrollment ends, what failed or is blocked is cancelled: only a doubt outlives it.
+    """
+    of_it = enrollments.alias("of_it")
+    is_running = exists().where(of_it.c.id == messages.c.enrollment_id, of_it.c.ended_at.is_(None))
+    return and_(
+        messages.c.state.in_(_NEEDS_A_DECISION),
+        or_(messages.c.state != MessageState.IN_DOUBT, is_running),
+    )
+
+
+def _which(tab: Tab) -> Sequence[ColumnElement[bool]]:
+    """The conditions of a tab; an email meets one of them at most."""
     match tab:
         case Tab.DECIDE:
-            return messages.c.state.in_(_NEEDS_A_DECISION)
+            return [needs_a_decision()]
         case Tab.SCHEDULED:
-            return messages.c.state == MessageState.SCHEDULED
+            return [messages.c.state == MessageState.SCHEDULED]
         case Tab.SENDING:
-            return messages.c.state == MessageState.SENDING
+            return [messages.c.state == MessageState.SENDING]
         case Tab.SENT:
-            return and_(messages.c.state == MessageState.SENT, messages.c.bounced.is_(None))
+            return [and_(messages.c.state == MessageState.SENT, messages.c.bounced.is_(None))]
         case Tab.BOUNCED:
             why = messages.c.why["code"].as_string()
             refused = and_(
-                messages.c.state.in_(_MAY_HAVE_BOUNCED), why.in_(("bounced", "soft_bounce"))
+                messages.c.state.in_(_MAY_HAVE_BOUNCED),
+                messages.c.bounced.is_(None),
+                why.in_(("bounced", "soft_bounce")),
             )
-            return or_(messages.c.bounced.is_not(None), refused)
+            return [messages.c.bounced.is_not(None), refused]
         case Tab.CANCELLED:
-            return messages.c.state == MessageState.CANCELLED
+            return [messages.c.state == MessageState.CANCELLED]
 
 
 def _order(tab: Tab) -> tuple[Any, bool]:
@@ -101,12 +118,9 @@ async def page(
     moment, ascending = _order(tab)
     place = (moment, messages.c.enrollment_id, messages.c.step)
     # First which they are, from the indexes alone; then what is shown of these few.
-    keys = select(messages.c.enrollment_id, messages.c.step, moment.label("moment"))
-    keys = keys.where(own, _which(tab))
-    if tab is Tab.DECIDE or campaign or rep or search:
+    keys = select(messages.c.enrollment_id, messages.c.step, moment.label("moment")).where(own)
+    if campaign or rep or search:
         keys = keys.join(enrollments, enrollments.c.id == messages.c.enrollment_id)
-    if tab is Tab.DECIDE:
-        keys = keys.where(enrollments.c.ended_at.is_(None))
     if campaign:
         keys = keys.where(enrollments.c.campaign == campaign)
     if rep:
@@ -126,7 +140,8 @@ async def page(
         beyond = tuple_(*place) > tuple_(*last) if ascending else tuple_(*place) < tuple_(*last)
         keys = keys.where(beyond)
     one_way = [column.asc() if ascending else column.desc() for column in place]
-    found = keys.order_by(*one_way).limit(PAGE).subquery()
+    each = [keys.where(one).order_by(*one_way).limit(PAGE).subquery() for one in _which(tab)]
+    found = (union_all(*map(select, each)) if len(each) > 1 else select(each[0])).subquery()
     shown: Select[Any] = (
         select(
             messages.c.enrollment_id,
@@ -165,6 +180,7 @@ async def page(
     )
     order = (found.c.moment, messages.c.enrollment_id, messages.c.step)
     shown = shown.order_by(*(column.asc() if ascending else column.desc() for column in order))
+    shown = shown.limit(PAGE)
     rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
 
@@ -181,8 +197,8 @@ async def counts(tx: AsyncConnection, own: ColumnElement[bool]) -> Mapping[str, 
     )
     undecided = (
         select(literal(Tab.DECIDE.value).label("state"), func.count().label("number"))
-        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
-        .where(own, messages.c.state.in_(_NEEDS_A_DECISION), enrollments.c.ended_at.is_(None))
+        .select_from(messages)
+        .where(own, needs_a_decision())
     )
     totals = {tab.value: 0 for tab in (Tab.DECIDE, Tab.SCHEDULED, Tab.SENDING)}
     for state, number in await tx.execute(union_all(waiting.group_by(messages.c.state), undecided)):

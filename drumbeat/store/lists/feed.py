@@ -76,19 +76,20 @@ async def page(
 
     Args:
         tx: Any transaction.
-        own: Which rows of `enrollments` the user may see.
+        own: Which rows of `events` the user may see.
         group: One of `GROUPS`; None: everything.
         before: Only events with a lower number: the next page.
         limit: At most so many.
     """
-    wanted = _wanted().where(own)
+    # First which they are; then what is shown of these few.
+    keys = select(events.c.id).where(own, events.c.what.not_in(HIDDEN))
     if group in GROUPS:
-        wanted = wanted.where(events.c.what.in_(GROUPS[group]))
+        keys = keys.where(events.c.what.in_(GROUPS[group]))
     if before is not None:
-        wanted = wanted.where(events.c.id < before)
-    rows: Sequence[Row[Any]] = (
-        await tx.execute(wanted.order_by(events.c.id.desc()).limit(limit))
-    ).all()
+        keys = keys.where(events.c.id < before)
+    found = keys.order_by(events.c.id.desc()).limit(limit).subquery()
+    wanted = _wanted().where(events.c.id.in_(select(found.c.id))).order_by(events.c.id.desc())
+    rows: Sequence[Row[Any]] = (await tx.execute(wanted)).all()
     return rows
 
 
@@ -99,9 +100,7 @@ async def since(
     wanted = _wanted().where(events.c.id > after)
     if skip:
         wanted = wanted.where(events.c.id.not_in(skip))
-    rows: Sequence[Row[Any]] = (
-        await tx.execute(wanted.order_by(events.c.id).limit(limit))
-    ).all()
+    rows: Sequence[Row[Any]] = (await tx.execute(wanted.order_by(events.c.id).limit(limit))).all()
     return rows
 
 
@@ -109,4 +108,3 @@ async def newest(tx: AsyncConnection) -> int:
     """The highest number so far; 0: nothing has happened yet."""
     found = await tx.execute(select(events.c.id).order_by(events.c.id.desc()).limit(1))
     return found.scalar_one_or_none() or 0
-

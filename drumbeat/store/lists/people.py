@@ -67,22 +67,24 @@ async def page(
         else:
             wanted = wanted.where(people.c.id.in_(few))
     if search:
-        # The fields are JSON: their text holds names and company, escaped where they are not ASCII.
-        fields = cast(people.c.fields, String)
-        wanted = wanted.where(
-            or_(
-                people.c.email.contains(search.lower(), autoescape=True),
-                *(
-                    fields.icontains(text, autoescape=True)
-                    for text in dict.fromkeys((search, json.dumps(search)[1:-1]))
-                ),
-            )
-        )
+        wanted = wanted.where(_holds(tx, search))
     if after:
         wanted = wanted.where(people.c.email > after)
     found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
     rows: Sequence[Row[Any]] = found.all()
     return rows
+
+
+def _holds(tx: AsyncConnection, search: str) -> ColumnElement[bool]:
+    """Whether an address or a field of a person holds a text.
+
+    Not LIKE: it takes three times as long, and here it has to look at everybody.
+    """
+    find = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    # The fields are JSON: their text holds names and company, escaped where they are not ASCII.
+    known = func.lower(people.c.email + " " + cast(people.c.fields, String))
+    texts = dict.fromkeys((search.lower(), json.dumps(search)[1:-1].lower()))
+    return or_(*(find(known, text) > 0 for text in texts))
 
 
 async def _few(tx: AsyncConnection, which: ColumnElement[bool]) -> Sequence[str] | None:

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drumbeat.campaign.states import HoldKind, MessageState, TaskStatus
+from drumbeat.campaign.states import HoldKind, TaskStatus
 from drumbeat.store import holds
-from drumbeat.store.schema import enrollments, marks, messages, reps, tasks
+from drumbeat.store.lists.emails import needs_a_decision
 from drumbeat.store.schema import holds as hold_rows
+from drumbeat.store.schema import marks, messages, reps, tasks
 
 _A_DAY = timedelta(hours=24)
 
@@ -30,17 +31,7 @@ async def figures(
         tasks.c.rep_id == user_id,
         tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
     )
-    undecided = (
-        select(func.count())
-        .select_from(messages.join(enrollments, enrollments.c.id == messages.c.enrollment_id))
-        .where(
-            messages.c.state.in_(
-                (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BLOCKED)
-            ),
-            enrollments.c.ended_at.is_(None),
-            own,
-        )
-    )
+    undecided = select(func.count()).select_from(messages).where(own, needs_a_decision())
     used = select(func.count()).where(lately, marks.c.handed_over)
     waiting = select(func.count()).where(lately, ~marks.c.handed_over)
     is_held = exists().where(

@@ -77,7 +77,7 @@ async def show(
     known = group if group in feed.GROUPS else None
     async with site.store.read() as tx:
         newest = await feed.newest(tx)
-        rows = await feed.page(tx, access.own_enrollments(user), group=known, before=before)
+        rows = await feed.page(tx, access.own_events(user), group=known, before=before)
         now, zone = await site.store.now(tx), await zone_of(tx, user)
         today = now.astimezone(zone).date()
         tasks = await due_between(
