@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -47,7 +48,7 @@ async def ask(
     client: Client,
     workflow_id: str,
     update: str,
-    message: Message,
+    message: Message | Mapping[str, Any],
     *,
     update_id: str | None = None,
     wait: timedelta = PATIENCE,
@@ -58,7 +59,8 @@ async def ask(
         client: Temporal's.
         workflow_id: The enrollment's.
         update: The update's name.
-        message: Names the enrollment, so that a later one of the same person is not meant.
+        message: What it says, or its fields. Names the enrollment, so that a later one of the
+            same person is not meant.
         update_id: The same id is carried out once, however often it is asked; default: a new one.
         wait: How long to wait, in all.
 

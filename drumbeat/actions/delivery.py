@@ -11,9 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from drumbeat.actions import asking
+from drumbeat.actions.errors import ActionError
 from drumbeat.actions.starting import start_enrollment
 from drumbeat.store import outbox
 from drumbeat.store.engine import Store
@@ -33,16 +35,25 @@ EMPTY_PAUSE = timedelta(seconds=1)
 """Between two looks into an outbox that had nothing to deliver."""
 
 DELIVERED = "delivered"
+ACCEPTED = "accepted, not yet shown"
 NOBODY = "the workflow is over"
 
 
 class Delivery:
     """Drains the outbox. Its parts come from the worker."""
 
-    def __init__(self, store: Store, client: Client, task_queue: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: Client,
+        task_queue: str,
+        *,
+        patience: timedelta = asking.PATIENCE,
+    ) -> None:
         self._store = store
         self._client = client
         self._task_queue = task_queue
+        self._patience = patience
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until told to stop; trouble with the database or Temporal is waited out."""
@@ -96,27 +107,42 @@ class Delivery:
                     self._store, self._client, row.enrollment_id, self._task_queue
                 )
                 return DELIVERED, True
-            handle = self._client.get_workflow_handle(row.workflow_id)
             payload = {**row.payload, "enrollment_id": row.enrollment_id}
             if row.kind in UPDATES:
-                update = await handle.start_update(
-                    row.kind,
-                    payload,
-                    id=row.key,
-                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                )
-                await update.result()
-            else:
-                await handle.signal(row.kind, payload)
-        except WorkflowUpdateFailedError as refused:
-            return f"refused: {refused.cause}", True
+                return await self._ask(row, payload)
+            await self._client.get_workflow_handle(row.workflow_id).signal(row.kind, payload)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 return f"Temporal: {error.status.name}", False
-            if row.started_at is None:
-                return "the workflow was not started yet", False
-            return NOBODY, True
+            return _nobody(row)
         return DELIVERED, True
+
+    async def _ask(self, row: Row[Any], payload: dict[str, Any]) -> tuple[str, bool]:
+        """As `_deliver`, for an update: a workflow that does not answer keeps nobody waiting."""
+        try:
+            answer = await asking.ask(
+                self._client,
+                row.workflow_id,
+                row.kind,
+                payload,
+                update_id=row.key,
+                wait=self._patience,
+            )
+        except asking.Refused as refused:
+            return f"refused: {refused}", True
+        except asking.NotRunning:
+            return _nobody(row)
+        except ActionError as error:
+            return str(error), False
+        # What a workflow has accepted lies in its history: it is carried out, if later.
+        return (DELIVERED if answer is asking.Answer.DONE else ACCEPTED), True
+
+
+def _nobody(row: Row[Any]) -> tuple[str, bool]:
+    """There is no such workflow: not yet, or not any more."""
+    if row.started_at is None:
+        return "the workflow was not started yet", False
+    return NOBODY, True
 
 
 async def _pause(stop: asyncio.Event) -> None:

@@ -1,0 +1,114 @@
+"""The outbox, with workflows that do not answer."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from drumbeat.actions.delivery import ACCEPTED, DELIVERED, Delivery
+from drumbeat.store import outbox
+from drumbeat.store.engine import Store
+from drumbeat.store.schema import enrollments
+from drumbeat.store.schema import outbox as rows
+from tests.web.rows import enrolled
+from workflows.messages import Hold, Mended, RetryStep
+
+PATIENCE = timedelta(seconds=1)
+
+
+@workflow.defn(sandboxed=False)
+class Deaf:
+    """Takes an update and never answers it; a signal is heard."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: self._is_held)
+
+    @workflow.signal
+    def hold(self, message: Hold) -> None:
+        self._is_held = True
+
+    @workflow.update
+    async def mended(self, message: Mended) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.update
+    async def retry_step(self, message: RetryStep) -> None:
+        return
+
+
+@pytest.fixture
+async def deaf(temporal_client: Client, task_queue: str) -> AsyncIterator[Worker]:
+    async with Worker(
+        temporal_client,
+        task_queue=task_queue,
+        workflows=[Deaf],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ) as worker:
+        yield worker
+
+
+async def start(store: Store, client: Client, task_queue: str) -> str:
+    """An enrollment whose workflow is a deaf one; its id."""
+    enrollment = await enrolled(store, f"ada-{secrets.token_hex(4)}@example.org")
+    async with store.read() as tx:
+        wanted = select(enrollments.c.workflow_id).where(enrollments.c.id == enrollment)
+        workflow_id = (await tx.execute(wanted)).scalar_one()
+    await client.start_workflow(Deaf.run, id=workflow_id, task_queue=task_queue)
+    return enrollment
+
+
+async def put(store: Store, enrollment: str, kind: str) -> None:
+    async with store.write() as tx:
+        now = await store.now(tx)
+        payload = {"hold_id": "h1"} if kind == "hold" else {}
+        key = f"{kind}/{enrollment}"
+        await outbox.put(tx, enrollment, kind=kind, key=key, payload=payload, now=now)
+
+
+async def answers(store: Store) -> dict[str, tuple[str | None, bool]]:
+    """Kind -> the answer, and whether it is delivered."""
+    async with store.read() as tx:
+        found = (await tx.execute(select(rows))).all()
+    return {row.kind: (row.answer, row.delivered_at is not None) for row in found}
+
+
+async def test_a_workflow_that_never_answers_keeps_nobody_else_waiting(
+    sqlite_store: Store, temporal_client: Client, task_queue: str, deaf: Worker
+) -> None:
+    for kind in ("mended", "retry_step", "hold"):
+        enrollment = await start(sqlite_store, temporal_client, task_queue)
+        await put(sqlite_store, enrollment, kind)
+    delivery = Delivery(sqlite_store, temporal_client, task_queue, patience=PATIENCE)
+    async with asyncio.timeout(20):
+        assert await delivery.drain() == 3
+    assert await answers(sqlite_store) == {
+        "mended": (ACCEPTED, True),
+        "retry_step": (DELIVERED, True),
+        "hold": (DELIVERED, True),
+    }
+
+
+async def test_an_update_that_nobody_takes_is_tried_again_and_keeps_nobody_else_waiting(
+    sqlite_store: Store, temporal_client: Client, task_queue: str
+) -> None:
+    for kind in ("mended", "hold"):
+        enrollment = await start(sqlite_store, temporal_client, task_queue)
+        await put(sqlite_store, enrollment, kind)
+    delivery = Delivery(sqlite_store, temporal_client, task_queue, patience=PATIENCE)
+    async with asyncio.timeout(20):
+        assert await delivery.drain() == 2
+    found = await answers(sqlite_store)
+    assert found["hold"] == (DELIVERED, True)
+    answer, is_delivered = found["mended"]
+    assert not is_delivered
+    assert "no worker took it in time" in str(answer)
