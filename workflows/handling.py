@@ -162,8 +162,7 @@ def waiting_email(enrollment: Enrollment, message: messages.Message, number: int
 def waiting_step(enrollment: Enrollment, message: messages.Message, number: int) -> PlannedStep:
     """A step that is not over; refused where there is none, or it is over, or just leaving."""
     check(enrollment, message)
-    if not 1 <= number <= len(enrollment.plan.steps):
-        raise Refused(f"there is no step {number}: the campaign has {len(enrollment.plan.steps)}")
+    _check_number(enrollment, number)
     if enrollment.outcome is not None:
         raise Refused(f"the enrollment has ended already: {enrollment.outcome}")
     if number in enrollment.over:
@@ -278,6 +277,8 @@ def replied(enrollment: Enrollment, message: messages.Replied, now: datetime) ->
 def bounced(enrollment: Enrollment, message: messages.Bounced, now: datetime) -> None:
     """A delivery report came back."""
     check(enrollment, message)
+    if message.step is not None:
+        _check_number(enrollment, message.step)
     sent = [number for number, how in enrollment.over.items() if how.startswith("sent")]
     step = message.step or (sent[-1] if sent else None)
     hard = "yes" if message.hard else "no"
@@ -342,6 +343,11 @@ def check(enrollment: Enrollment, message: messages.Message | None) -> None:
         raise Refused(NOTHING)
     if message.enrollment_id not in (None, enrollment.id):
         raise Refused(f"it means enrollment {message.enrollment_id}, this is {enrollment.id}")
+
+
+def _check_number(enrollment: Enrollment, number: int) -> None:
+    if not 1 <= number <= len(enrollment.plan.steps):
+        raise Refused(f"there is no step {number}: the campaign has {len(enrollment.plan.steps)}")
 
 
 def _number_of(enrollment: Enrollment, task_id: str) -> int:

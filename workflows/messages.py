@@ -4,8 +4,11 @@ Everything here is kept in the history: ids and codes only, no bodies, names or 
 Fields are only ever added, with a default; none is renamed.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from typing import Annotated
 from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, StringConstraints
 
 from drumbeat.campaign.calendar import Plan
 from drumbeat.campaign.model import Frozen, OnReply, Priority
@@ -13,6 +16,22 @@ from drumbeat.campaign.record import Entry
 from drumbeat.campaign.states import HoldKind, Outcome, State, Why
 
 WORKFLOW_TYPE = "CampaignWorkflow"
+
+
+def _moment(at: datetime) -> datetime:
+    """A moment that every zone can show: what cannot be shown would stop the workflow for good."""
+    if not 1970 <= at.year < 9000:
+        raise ValueError("a moment between the years 1970 and 9000 is wanted")
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_moment)]
+"""A moment in a message; without an offset it is UTC."""
+
+# PostgreSQL keeps no NUL, and an index no long key: what the tables do not take, they would be told
+# again and again.
+Word = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
 
 
 class CampaignInput(Frozen):
@@ -41,9 +60,9 @@ class CampaignResult(Frozen):
 class Message(Frozen):
     """The least that every message says."""
 
-    enrollment_id: str | None = None
+    enrollment_id: Word | None = None
     """Whom it is meant for; None: the current run."""
-    who: str | None = None
+    who: Word | None = None
     """The opaque id of the user who acts."""
 
 
@@ -53,18 +72,18 @@ class Message(Frozen):
 class CompleteTask(Message):
     """A rep has done a task; also an update of the same meaning."""
 
-    task_id: str
-    outcome: str | None = None
+    task_id: Word
+    outcome: Word | None = None
     """Of a call: one of the campaign's outcomes."""
-    note_id: str | None = None
-    note: str | None = None
+    note_id: Word | None = None
+    note: Text | None = None
     """Accepted in a plain signal; it stays in the workflow's history."""
 
 
 class Replied(Message):
     """The person answered."""
 
-    reply_id: str | None = None
+    reply_id: Word | None = None
 
 
 class Bounced(Message):
@@ -79,36 +98,36 @@ class Unsubscribed(Message):
 
     step: int | None = None
     """The email whose link was used, as far as that is known."""
-    reason_id: str | None = None
+    reason_id: Word | None = None
 
 
 class Hold(Message):
     """Nothing opens or leaves until this is released, or until its moment."""
 
-    hold_id: str
+    hold_id: Word
     kind: HoldKind = HoldKind.PERSON
-    until: datetime | None = None
-    reason_id: str | None = None
+    until: Moment | None = None
+    reason_id: Word | None = None
 
 
 class Release(Message):
     """A hold is lifted."""
 
-    hold_id: str
+    hold_id: Word
 
 
 class End(Message):
     """The person is removed from the campaign."""
 
     success: bool = False
-    reason_id: str | None = None
+    reason_id: Word | None = None
 
 
 class LateAnswer(Message):
     """The mail server's 250 came after the attempt had been given up: it was sent."""
 
     step: int
-    at: datetime
+    at: Moment
 
 
 # Updates
@@ -117,44 +136,44 @@ class LateAnswer(Message):
 class SkipTask(Message):
     """A task is left out."""
 
-    task_id: str
-    reason_id: str | None = None
+    task_id: Word
+    reason_id: Word | None = None
 
 
 class SnoozeTask(Message):
     """A task's due date moves; the calendar does not."""
 
-    task_id: str
+    task_id: Word
     due: date
 
 
 class EditTask(Message):
     """What is not None changes."""
 
-    task_id: str
-    rep_id: str | None = None
+    task_id: Word
+    rep_id: Word | None = None
     rep_zone: ZoneInfo | None = None
     """The new rep's; goes with `rep_id`."""
-    subject_id: str | None = None
+    subject_id: Word | None = None
     due: date | None = None
     priority: Priority | None = None
-    notes_id: str | None = None
-    draft_id: str | None = None
+    notes_id: Word | None = None
+    draft_id: Word | None = None
 
 
 class Unschedule(Message):
     """A scheduled rep's email is a plain open task again."""
 
-    task_id: str
+    task_id: Word
 
 
 class SendTaskEmail(Message):
     """The rep's email goes out, now or at a moment."""
 
-    task_id: str
-    draft_id: str | None = None
+    task_id: Word
+    draft_id: Word | None = None
     """None: the template as it is rendered at sending."""
-    at: datetime | None = None
+    at: Moment | None = None
     """UTC; None: now."""
 
 
@@ -162,21 +181,21 @@ class EditEmail(Message):
     """An automatic email leaves with a rep's text."""
 
     step: int
-    draft_id: str
+    draft_id: Word
 
 
 class MoveEmail(Message):
     """An automatic email leaves at another moment."""
 
     step: int
-    at: datetime
+    at: Moment
 
 
 class SkipStep(Message):
     """A step that is not over is left out."""
 
     step: int
-    reason_id: str | None = None
+    reason_id: Word | None = None
 
 
 class RetryStep(Message):
@@ -195,7 +214,7 @@ class ResolveDoubt(Message):
 
     step: int | None = None
     sent: bool
-    at: datetime | None = None
+    at: Moment | None = None
     """When it was sent, UTC; None: when it was handed over."""
 
 

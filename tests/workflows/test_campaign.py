@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -100,6 +100,12 @@ async def test_a_task_is_completed_by_a_plain_signal_with_a_json_payload(
         ("complete_task", [{"task_id": f"{ENROLLMENT}-2"}]),
         ("hold", [{"kind": "person"}]),
         ("hold", [{"hold_id": "h1", "kind": "cosmic"}]),
+        ("hold", [{"hold_id": "h1", "until": "0001-01-01T00:00:00Z"}]),
+        ("hold", [{"hold_id": "h1", "until": "9999-12-31T23:59:00-12:00"}]),
+        ("hold", [{"hold_id": "h" * 3_000}]),
+        ("bounced", [{"hard": False, "step": 10**30}]),
+        ("complete_task", [{"task_id": task(1), "note": "\0"}]),
+        ("complete_task", [{"task_id": task(1), "note": "x" * 100_000}]),
         ("end", [{"enrollment_id": "another"}]),
         ("late_answer", [{"step": 1, "at": "never"}]),
         ("no_such_signal", [{"x": 1}]),
@@ -118,6 +124,16 @@ async def test_a_wrong_signal_is_recorded_and_neither_fails_nor_blocks(
         await stage.until(handle, waits_at_task(number))
         await handle.signal("complete_task", {"task_id": task(number)})
     assert (await handle.result()).outcome is Outcome.COMPLETED
+
+
+async def test_a_moment_without_an_offset_in_a_plain_signal_is_utc(
+    stage: Stage, soon: datetime
+) -> None:
+    handle = await stage.start(start(call(1, 1), kickoff=soon))
+    await stage.until(handle, lambda p: p.state is State.TASK)
+    await handle.signal("hold", {"hold_id": "h1", "until": "2200-01-01T09:00:00"})
+    progress = await stage.until(handle, lambda p: p.state is State.HELD)
+    assert progress.next_at_utc == datetime(2200, 1, 1, 9, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
