@@ -24,6 +24,7 @@ from bench import (
     places,
     previewing,
     sending,
+    spread,
     waking,
     walks,
 )
@@ -37,8 +38,8 @@ OF_THE_CROWD: dict[str, Callable[[crowd.Run, crowd.Run], Figure]] = {
 }
 OF_WALKS = (histories.NAME, waking.NAME)
 UNASKED = (*OF_THE_CROWD, *OF_WALKS, previewing.NAME, places.NAME)
-"""What is measured where nothing is named; the pages take minutes of their own."""
-NAMES = (*UNASKED, pages.NAME)
+"""What is measured where nothing is named; what is left out takes minutes of its own."""
+NAMES = (*UNASKED, pages.NAME, spread.NAME)
 
 
 async def measure(names: Collection[str], people: int) -> list[Figure]:
@@ -55,7 +56,10 @@ async def measure(names: Collection[str], people: int) -> list[Figure]:
         figures += await places.measure(_say)
     if pages.NAME in names:
         figures += await pages.measure(_say)
-    if not set(names) - {previewing.NAME, places.NAME, pages.NAME}:
+    if spread.NAME in names:
+        async with set_up(people, _say) as stage:
+            figures.append(await spread.measure(stage, people))
+    if not set(names) - {previewing.NAME, places.NAME, pages.NAME, spread.NAME}:
         return figures
     async with set_up(people, _say) as stage:
         if set(names) & set(OF_WALKS):

@@ -152,7 +152,7 @@ async def run_campaign(stage: Stage, number: int) -> Run:
             due_at = _common_moment(number)
             with phase(stage.say, f"Drumbeat: {number} enrollments, {AT_ONCE} starts at once"):
                 before = stage.cpu()
-                seconds = await _enroll(stage, store, campaign, people, due_at, number)
+                seconds = await enroll(stage, store, campaign, people, due_at, number)
                 start_cpu = _taken(before, stage.cpu())
             await _until_due(due_at, stage.say)
             with phase(stage.say, f"Drumbeat: {number} emails by SMTP"):
@@ -196,7 +196,7 @@ async def _start_bare(client: Client, number: int, due_at: datetime) -> float:
     return time.perf_counter() - began
 
 
-async def _enroll(
+async def enroll(
     stage: Stage, store: Store, campaign: Path, people: Path, due_at: datetime, number: int
 ) -> float:
     """Read the files and enroll, as the command does; the seconds that it took."""
