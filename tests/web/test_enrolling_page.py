@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +44,7 @@ not-an-address,No,Body,Nowhere,1
 """
 
 
-def hello(*, first: Send = Send.CHOOSE, needs: str = "first_name") -> Campaign:
+def hello(*, first: Send = Send.CHOOSE, needs: str = "first_name", slug: str = "hello") -> Campaign:
     """An email whose time is chosen, a call, and an email at a fixed time that needs a token."""
     intro = Template(
         name="intro",
@@ -53,7 +54,7 @@ def hello(*, first: Send = Send.CHOOSE, needs: str = "first_name") -> Campaign:
     )
     lanes = Template(name="lanes", subject="Lanes", body="<p>{{ lanes }} lanes</p>", is_html=True)
     return Campaign(
-        slug="hello",
+        slug=slug,
         name="Hello there",
         days=(
             Day(
@@ -103,9 +104,11 @@ async def upload(
     return await browser.post(here, data=fields, files={"file": ("people.csv", content)})
 
 
-async def uploaded(browser: AsyncClient, content: bytes = PEOPLE, **fields: str) -> str:
+async def uploaded(
+    browser: AsyncClient, content: bytes = PEOPLE, here: str = HERE, **fields: str
+) -> str:
     """The address of the check."""
-    answer = await upload(browser, content, **fields)
+    answer = await upload(browser, content, here, **fields)
     assert answer.status_code == 303, answer.text
     return str(answer.headers["Location"])
 
@@ -359,11 +362,11 @@ async def test_everybody_is_enrolled_and_one_gets_a_text_of_their_own(
     store: Store, temporal_client: Client, tmp_path: Path
 ) -> None:
     async with at_work(store, temporal_client) as work:
-        await keep(store, hello())
+        here = await own_campaign(store)
         browser = work.grace
         set_part(work.site, "uploads", tmp_path / "uploads")
         set_part(work.site, "task_queue", work.office.task_queue)
-        check = await uploaded(browser)
+        check = await uploaded(browser, here=here)
         await browser.post(
             f"{check}/emails/2", data={"subject": "Dear Ada", "html": "<p>Only you.</p>"}
         )
@@ -389,7 +392,7 @@ async def test_an_interrupted_run_goes_on_and_keeps_the_own_text(
     store: Store, temporal_client: Client, tmp_path: Path
 ) -> None:
     async with at_work(store, temporal_client) as work:
-        await keep(store, hello())
+        here = await own_campaign(store)
 
         async def unreachable() -> Client:
             raise TemporalUnreachable("Temporal does not answer")
@@ -397,7 +400,7 @@ async def test_an_interrupted_run_goes_on_and_keeps_the_own_text(
         reached = work.site.connect
         set_part(work.site, "uploads", tmp_path / "uploads")
         set_part(work.site, "task_queue", work.office.task_queue)
-        check = await uploaded(work.grace)
+        check = await uploaded(work.grace, here=here)
         own = {"subject": "Dear Ada", "html": "<p>Only you.</p>"}
         await work.grace.post(f"{check}/emails/2", data=own)
         set_part(work.site, "connect", unreachable)
@@ -418,10 +421,10 @@ async def test_who_was_written_but_never_started_starts_with_the_own_text(
     store: Store, temporal_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with at_work(store, temporal_client) as work:
-        await keep(store, hello())
+        here = await own_campaign(store)
         set_part(work.site, "uploads", tmp_path / "uploads")
         set_part(work.site, "task_queue", work.office.task_queue)
-        check = await uploaded(work.grace)
+        check = await uploaded(work.grace, here=here)
         own = {"subject": "Dear Ada", "html": "<p>Only you.</p>"}
         await work.grace.post(f"{check}/emails/2", data=own)
 
@@ -446,6 +449,12 @@ async def test_who_was_written_but_never_started_starts_with_the_own_text(
         assert draft["subject"] == "Dear Ada"
         whats = [str(row["what"]) for row in await all_rows(store, events)]
         assert whats.count("email_edited") == 1
+
+
+async def own_campaign(store: Store) -> str:
+    """A campaign of this test alone, as all tests share one Temporal; where people come into it."""
+    campaign = await keep(store, hello(slug=f"hello-{secrets.token_hex(4)}"))
+    return f"/campaigns/{campaign.slug}/enroll"
 
 
 async def sent(mailer: MemoryMailer, number: int) -> dict[str, str]:
