@@ -222,7 +222,10 @@ async def _task_edited(tx: AsyncConnection, row: Enrollment, entry: Entry, now: 
     for name in ("subject", "notes"):
         if name in detail:
             found = await tx.execute(select(texts.c.text).where(texts.c.id == detail[name]))
-            values[name] = found.scalar_one()
+            text = found.scalar_one_or_none()
+            # An id that a stranger made up must not keep the workflow telling this for good.
+            if text is not None:
+                values[name] = text
     await _change_task(tx, row, entry, values)
 
 

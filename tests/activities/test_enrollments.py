@@ -106,6 +106,18 @@ async def test_editing_a_task_changes_what_is_named(world: World) -> None:
     assert task.rep_id == world.rep_id
 
 
+async def test_a_text_that_nobody_kept_changes_nothing_and_does_not_stop_the_record(
+    world: World,
+) -> None:
+    walk = await at_task(world)
+    before = await walk.task()
+    edit = messages.EditTask(task_id=task_id(walk), subject_id="nope", priority=Priority.HIGH)
+    handling.edit_task(walk.state, edit, world.clock())
+    await walk.record()
+    task = await walk.task()
+    assert (task.subject, task.priority) == (before.subject, Priority.HIGH)
+
+
 async def test_scheduling_and_taking_it_back(world: World) -> None:
     walk = await at_task(world)
     at = local("2026-11-24T16:00")
