@@ -6,7 +6,18 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    String,
+    Text,
+    and_,
+    cast,
+    literal,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.actions.desk import moment
@@ -16,7 +27,17 @@ from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.planning import LaunchError, parse_moment
 from drumbeat.campaign.states import HoldKind, TaskStatus, Why
 from drumbeat.store import holds, suppressions
-from drumbeat.store.schema import enrollments, events, messages, people, reps, tasks, texts, users
+from drumbeat.store.schema import (
+    campaigns,
+    enrollments,
+    events,
+    messages,
+    people,
+    reps,
+    tasks,
+    texts,
+    users,
+)
 
 _TEXT_IDS = ("text", "subject", "notes")
 """Details of an event that are ids of texts."""
@@ -107,6 +128,10 @@ class EnrollmentShown:
     ended_at: datetime | None
     end_asked: str | None
     """The outcome that somebody has asked for, where the workflow has still to end."""
+    campaign_name: str
+    version: str
+    standing: str
+    """calendar.Standing as JSON."""
     holds: Sequence[HoldShown]
     task: TaskShown | None
     messages: Sequence[MessageShown]
@@ -262,12 +287,52 @@ async def show(
     Raises:
         NotFound: Nobody has the address, or was ever in the campaign.
     """
-    person = await person_of(tx, address)
-    wanted = select(enrollments).where(enrollments.c.person_id == person.id)
+    return await show_row(tx, await person_of(tx, address), now, campaign)
+
+
+async def show_row(
+    tx: AsyncConnection,
+    person: Row[Any],
+    now: datetime,
+    campaign: str | None = None,
+    own: ColumnElement[bool] | None = None,
+) -> PersonShown:
+    """As `show`, of a person's row.
+
+    Args:
+        tx: A transaction.
+        person: The row.
+        now: UTC.
+        campaign: A slug; None: all.
+        own: Which enrollments may be seen; None: all.
+
+    Raises:
+        NotFound: The person was never in the campaign.
+    """
+    is_its_task = and_(
+        tasks.c.enrollment_id == enrollments.c.id,
+        tasks.c.step.is_not(None),
+        tasks.c.status.in_(_OPEN),
+    )
+    wanted = (
+        select(
+            enrollments,
+            campaigns.c.name.label("campaign_name"),
+            tasks.c.id.label("task_id"),
+            tasks.c.kind.label("task_kind"),
+            tasks.c.subject.label("task_subject"),
+        )
+        .join(campaigns, campaigns.c.slug == enrollments.c.campaign)
+        .outerjoin(tasks, is_its_task)
+        .where(enrollments.c.person_id == person.id)
+    )
     if campaign is not None:
         wanted = wanted.where(enrollments.c.campaign == campaign)
+    if own is not None:
+        wanted = wanted.where(own)
     order = (enrollments.c.ended_at.is_not(None), enrollments.c.kickoff.desc(), enrollments.c.id)
-    rows = (await tx.execute(wanted.order_by(*order))).all()
+    found = (await tx.execute(wanted.order_by(*order, tasks.c.id))).all()
+    rows = list({row.id: row for row in reversed(found)}.values())[::-1]  # the first task of each
     if campaign is not None and not rows:
         raise NotFound(f"{person.email} was never in campaign {campaign}")
     suppression = await suppressions.is_suppressed(tx, person.email)
@@ -303,16 +368,10 @@ async def _enrollments(
             select(messages).where(messages.c.enrollment_id.in_(ids)).order_by(messages.c.step)
         )
     ).all()
-    open_tasks = (
-        await tx.execute(
-            select(tasks).where(tasks.c.enrollment_id.in_(ids), tasks.c.status.in_(_OPEN))
-        )
-    ).all()
-    held = {row.id: await holds.active(tx, row, now) for row in rows if row.ended_at is None}
+    held = await holds.active_of(tx, [row for row in rows if row.ended_at is None], now)
     who = {row.who for row in happened} | {row.detail.get("rep") for row in happened}
     who |= {row.rep_id for row in rows} | {hold.who for each in held.values() for hold in each}
-    known = await who_acted(tx, who)
-    words = await _texts(tx, happened)
+    known, words = await _names_and_texts(tx, who, happened)
     return [
         EnrollmentShown(
             id=row.id,
@@ -329,14 +388,10 @@ async def _enrollments(
             ended_at=row.ended_at,
             end_asked=row.end_asked["outcome"] if row.end_asked and not row.ended_at else None,
             holds=[_hold(hold, known) for hold in held.get(row.id, ())],
-            task=next(
-                (
-                    TaskShown(task.id, task.kind, task.subject)
-                    for task in open_tasks
-                    if task.enrollment_id == row.id and task.step is not None
-                ),
-                None,
-            ),
+            campaign_name=row.campaign_name,
+            version=row.version,
+            standing=row.standing,
+            task=TaskShown(row.task_id, row.task_kind, row.task_subject) if row.task_id else None,
             messages=[_message(email) for email in emails if email.enrollment_id == row.id],
             events=[
                 _event(event, known, words) for event in happened if event.enrollment_id == row.id
@@ -348,20 +403,47 @@ async def _enrollments(
 
 async def who_acted(tx: AsyncConnection, ids: Iterable[str | None]) -> dict[str, Rep]:
     """Id -> who it is, of those whom the tables know as reps or as users."""
+    return (await _names_and_texts(tx, ids, ()))[0]
+
+
+async def _names_and_texts(
+    tx: AsyncConnection, ids: Iterable[str | None], happened: Sequence[Row[Any]]
+) -> tuple[dict[str, Rep], dict[str, str]]:
+    """Who acted, and the notes and reasons of what happened: id -> text."""
     known = {each for each in ids if each is not None}
-    found: dict[str, Rep] = {}
-    of_users = select(users.c.id, users.c.email, users.c.name, null().label("timezone"))
-    of_reps = select(reps.c.id, reps.c.email, reps.c.name, reps.c.timezone)
-    for wanted in (of_users.where(users.c.id.in_(known)), of_reps.where(reps.c.id.in_(known))):
-        for row in await tx.execute(wanted):
-            found[row.id] = Rep(row.id, row.email, row.name, row.timezone)
-    return found
+    text_ids = {row.detail[name] for row in happened for name in _TEXT_IDS if name in row.detail}
+    asked = []
+    if known:
+        of_users = select(
+            literal(1).label("turn"), users.c.id, users.c.email, users.c.name, _NONE, _NONE_TOO
+        )
+        of_reps = select(
+            literal(2).label("turn"), reps.c.id, reps.c.email, reps.c.name, reps.c.timezone,
+            _NONE_TOO,
+        )  # fmt: skip
+        asked += [of_users.where(users.c.id.in_(known)), of_reps.where(reps.c.id.in_(known))]
+    if text_ids:
+        none = cast(null(), String)
+        of_texts = select(
+            literal(3).label("turn"), texts.c.id, none.label("email"), none.label("name"), _NONE,
+            texts.c.text.label("words"),
+        )  # fmt: skip
+        asked.append(of_texts.where(texts.c.id.in_(text_ids)))
+    who: dict[str, Rep] = {}
+    words: dict[str, str] = {}
+    if asked:
+        # A rep's row says more than the user's, and comes later.
+        found = (await tx.execute(union_all(*asked))).all()
+        for row in sorted(found, key=lambda row: int(row.turn)):
+            if row.words is None:
+                who[row.id] = Rep(row.id, row.email, row.name, row.timezone)
+            else:
+                words[row.id] = row.words
+    return who, words
 
 
-async def _texts(tx: AsyncConnection, happened: Sequence[Row[Any]]) -> dict[str, str]:
-    ids = {row.detail[name] for row in happened for name in _TEXT_IDS if name in row.detail}
-    found = await tx.execute(select(texts.c.id, texts.c.text).where(texts.c.id.in_(ids)))
-    return {row.id: row.text for row in found}
+_NONE = cast(null(), String).label("timezone")
+_NONE_TOO = cast(null(), Text).label("words")
 
 
 def _why(value: object) -> Why | None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from drumbeat.actions import access, mending, people, steering
 from drumbeat.actions.errors import ActionError
@@ -21,7 +21,6 @@ from drumbeat.campaign.calendar import Plan, Standing
 from drumbeat.campaign.states import MessageState, Outcome, State, Why, WhyCode, explain
 from drumbeat.store import campaigns
 from drumbeat.store.lists import people as listing
-from drumbeat.store.schema import enrollments
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import TemporalUnreachable
 from drumbeat.web.beats import Beat, beats
@@ -212,20 +211,15 @@ async def _person(
     async with site.store.read() as tx:
         row = await access.person(tx, user, person_id)
         now = await site.store.now(tx)
-        person = await people.show(tx, row.email, now, None)
         # A rep sees the campaigns of other reps' work by name only where they may see them.
-        mine = access.own_enrollments(user)
-        wanted = select(enrollments.c.id, enrollments.c.standing, enrollments.c.version).where(
-            enrollments.c.person_id == person_id, mine
-        )
-        standings = {found.id: found for found in await tx.execute(wanted)}
-        names = {known.slug: known.name for known in await campaigns.every(tx)}
-        shown = [one for one in person.enrollments if one.id in standings]
+        person = await people.show_row(tx, row, now, own=access.own_enrollments(user))
+        shown = list(person.enrollments)
+        names = {one.campaign: one.campaign_name for one in shown}
         first = shown[0] if shown else None
         chosen = next((one for one in shown if one.campaign == campaign), first)
         titles: dict[int, str] = {}
         if chosen is not None:
-            version = await campaigns.load(tx, standings[chosen.id].version)
+            version = await campaigns.load(tx, chosen.version)
             titles = {number: step.called for number, _, step in version.steps}
     happened = _timeline(chosen) if chosen else []
     said = request.query_params.get("said")
@@ -241,7 +235,7 @@ async def _person(
         chosen=chosen,
         names=names,
         tracks={one.id: _track(one) for one in shown},
-        coming=_coming(chosen, standings[chosen.id].standing) if chosen else [],
+        coming=_coming(chosen, chosen.standing) if chosen else [],
         titles=titles,
         days=happened,
         sent={m.step: m for m in chosen.messages} if chosen else {},
