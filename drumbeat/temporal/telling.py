@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import math
+import re
+import time
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -17,8 +20,31 @@ _LOG = logging.getLogger("drumbeat.temporal")
 
 EVERY = timedelta(seconds=10)
 TIMEOUT = timedelta(seconds=5)
+SAID_AGAIN_AFTER = timedelta(minutes=10)
 _LEVELS = "error,temporalio_sdk_core=warn,temporalio_sdk=warn,temporal_sdk_bridge=warn"
 """The SDK's client would warn of every call that it repeats: some hundred lines a minute."""
+
+_NUMBER = re.compile(r"\d+")
+
+
+class Seldom(logging.Filter):
+    """Lets the same words through once in ten minutes, whichever workflow they are said of.
+
+    On a machine that is too busy the SDK has the same to say of a thousand workflows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is said."""
+        words = _NUMBER.sub("", record.getMessage().partition(" {")[0])  # then: which workflow
+        now = time.monotonic()
+        if now - self._said.get(words, -math.inf) < SAID_AGAIN_AFTER.total_seconds():
+            return False
+        self._said[words] = now
+        return True
 
 
 def log_through_python() -> None:
@@ -26,7 +52,9 @@ def log_through_python() -> None:
 
     To be called once in a process, before it connects.
     """
-    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"))
+    logger = logging.getLogger("temporalio.core")
+    logger.addFilter(Seldom())
+    forwarding = LogForwardingConfig(logger)
     logs = LoggingConfig(filter=_LEVELS, forwarding=forwarding)
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs)))
 

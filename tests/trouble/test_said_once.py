@@ -15,7 +15,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from activities import incidents
 from activities.incidents import IncidentInterceptor
 from drumbeat.store.errors import DatabaseUnreachable
-from drumbeat.temporal.telling import Connection
+from drumbeat.temporal.telling import SAID_AGAIN_AFTER, Connection, Seldom
 
 
 class Doing(ActivityInboundInterceptor):
@@ -102,3 +102,21 @@ async def test_temporal_that_does_not_answer_is_told_twice(
         "Temporal does not answer (UNAVAILABLE): nothing happens until it does",
         "Temporal answers again",
     ]
+
+
+def test_what_the_sdk_says_of_many_workflows_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said(text: str) -> bool:
+        return seldom.filter(logging.LogRecord("core", logging.WARNING, "", 0, text, (), None))
+
+    seldom = Seldom()
+    lines = [
+        f"[core] Workflow task not found in {number} s {{'run_id': '{number}'}}"
+        for number in range(100)
+    ]
+    assert [said(line) for line in lines] == [True, *[False] * 99]
+    assert said("[core] Something else {'run_id': '1'}")
+    later = time.monotonic() + SAID_AGAIN_AFTER.total_seconds()
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert said(lines[0])
