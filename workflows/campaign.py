@@ -35,6 +35,9 @@ SEND_TIMEOUT = timedelta(minutes=12)
 HEARTBEAT = timedelta(seconds=15)
 RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60))
 
+HOLDS_END_AT_TASKS = "holds-end-at-tasks"
+"""Runs that were held at an open task before have no timer for the hold's end in their history."""
+
 NO_INPUT = RawValue(Payload())
 
 
@@ -93,7 +96,7 @@ class CampaignWorkflow:
                 ):
                     await self._open_task(step)
             elif not task.wants_sending:
-                await self._wait_for_a_message()
+                await self._wait_for_the_rep()
             elif await self._nothing_stands_in_the_way():
                 at = task.send_at
                 if at is None or await self._sleep_until(at, f"{showing.summary(step)}, scheduled"):
@@ -112,6 +115,15 @@ class CampaignWorkflow:
             return False
         # A hold that ended by itself is a change that the tables do not know yet.
         return not enrollment.unrecorded
+
+    async def _wait_for_the_rep(self) -> None:
+        """Wait for a message; a hold that ends by itself meanwhile is dropped."""
+        until = self._enrollment.held_until
+        if until is None or not workflow.patched(HOLDS_END_AT_TASKS):
+            await self._wait_for_a_message()
+            return
+        await self._wait_for_a_message(until)
+        self._enrollment.is_held(workflow.now())
 
     async def _wait_for_a_message(self, until: datetime | None = None) -> None:
         """Wait until a message changes something, or until a moment (UTC)."""

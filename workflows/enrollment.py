@@ -187,7 +187,7 @@ class Enrollment(BaseModel):
 
     @property
     def held_until(self) -> datetime | None:
-        """When the last hold ends by itself, UTC; None where one has no end."""
+        """When the next hold ends by itself, UTC; None where none has an end."""
         untils = [hold.until for hold in self.holds.values()]
         known = [until for until in untils if until is not None]
         return min(known) if known else None

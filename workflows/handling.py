@@ -115,7 +115,7 @@ def send_task_email(enrollment: Enrollment, message: messages.SendTaskEmail, now
     task = open_task(enrollment, message, message.task_id)
     if enrollment.current.kind != "email":
         raise Refused(f"task {message.task_id} is no email: complete it instead")
-    if enrollment.holds:
+    if enrollment.is_held(now):
         kinds = ", ".join(sorted({hold.kind for hold in enrollment.holds.values()}))
         raise Refused(f"held ({kinds}): nothing leaves until that is released")
     if enrollment.phase is State.IN_DOUBT:

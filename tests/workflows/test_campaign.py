@@ -126,6 +126,20 @@ async def test_a_wrong_signal_is_recorded_and_neither_fails_nor_blocks(
     assert (await handle.result()).outcome is Outcome.COMPLETED
 
 
+async def test_a_hold_with_an_end_ends_while_a_task_is_open(stage: Stage, soon: datetime) -> None:
+    handle = await stage.start(start(email_task(1, 1), kickoff=soon))
+    await stage.until(handle, lambda p: p.state is State.TASK)
+    until = datetime.now(UTC) + timedelta(days=2)
+    await handle.signal("hold", {"hold_id": "h1", "until": until.isoformat()})
+    await stage.until(handle, lambda p: p.state is State.HELD)
+    await stage.skip(handle, days=3)
+    progress = await stage.until(handle, lambda p: p.state is State.TASK)
+    assert progress.happened[-1].what is What.RELEASED
+    send = messages.SendTaskEmail(task_id=task(1))
+    await handle.execute_update(CampaignWorkflow.send_task_email, send)
+    assert (await handle.result()).outcome is Outcome.COMPLETED
+
+
 async def test_a_moment_without_an_offset_in_a_plain_signal_is_utc(
     stage: Stage, soon: datetime
 ) -> None:

@@ -201,6 +201,16 @@ def test_a_held_enrollment_refuses_a_reps_send_but_lets_the_task_be_completed() 
     assert What.SENT_ELSEWHERE in whats(enrollment)
 
 
+def test_a_hold_whose_end_has_come_refuses_no_reps_send() -> None:
+    enrollment = with_open_task(start(email_task(1, 1)))
+    handling.hold(enrollment, messages.Hold(hold_id="h1", until=KICKOFF + MINUTE), KICKOFF)
+    ask = messages.SendTaskEmail(task_id=f"{ENROLLMENT}-1")
+    with pytest.raises(Refused, match="held"):
+        handling.send_task_email(enrollment, ask, KICKOFF)
+    handling.send_task_email(enrollment, ask, KICKOFF + MINUTE)
+    assert enrollment.shown().state is State.TASK
+
+
 def test_a_hold_that_was_released_before_it_came_never_holds() -> None:
     enrollment = begin(start(email(1, 1)))
     handling.release(enrollment, messages.Release(hold_id="h1"), KICKOFF)
