@@ -166,9 +166,10 @@ async def read_list(
     async with site.store.read() as tx:
         reader = await reader_of(tx, site, user)
         today = reader.today
-        figures = await lists.figures(tx, own, filters, today)
+        few = await lists.people_found(tx, filters)
+        figures = await lists.figures(tx, own, filters, today, few=few)
         after = await lists.one(tx, own, wanted.after) if wanted.after else None
-        found = await lists.page(tx, own, filters, today, after=after, limit=PAGE + 1)
+        found = await lists.page(tx, own, filters, today, after=after, limit=PAGE + 1, few=few)
         rows, has_more = found[:PAGE], len(found) > PAGE
         chosen = await _chosen(tx, own, wanted, rows, reader, next_after)
         pane = await _pane(tx, chosen, reader) if chosen is not None else None
