@@ -277,7 +277,11 @@ tasks = Table(
     Column("text_id", String(64)),  # the rep's note or reason
     UniqueConstraint("enrollment_id", "step"),
     Index("ix_tasks_rep_id_status_due", "rep_id", "status", "due"),
-    Index("ix_tasks_status_due", "status", "due", "kind"),
+    # All that the order of everybody's queue hangs on.
+    Index(
+        "ix_tasks_queue",
+        *("status", "due", "kind", "priority", "campaign", "step", "opened_at", "id"),
+    ),
     Index("ix_tasks_closed_at", "closed_at", "id"),
     Index("ix_tasks_rep_id_closed_at", "rep_id", "closed_at", "id"),
     Index("ix_tasks_campaign_step", "campaign", "step", "status", "kind", "enrollment_id"),
