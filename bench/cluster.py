@@ -16,11 +16,12 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
+def cluster() -> Iterator[tuple[str, int]]:
     """Start a cluster as Debian sets one up, but without waiting for the disk.
 
     Yields:
-        The address of its empty database, as `DRUMBEAT_DATABASE_URL` wants it.
+        The address of its empty database, as `DRUMBEAT_DATABASE_URL` wants it, and the id of the
+        process that starts one for each connection.
 
     Raises:
         BenchFailed: PostgreSQL is not installed, or does not start.
@@ -56,7 +57,8 @@ def cluster() -> Iterator[str]:
         )
         run("pg_ctl", "-o", options, "-l", str(folder / "log"), "-w", "-t", "60", "start")
         try:
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres", pid
         finally:
             run("pg_ctl", "-m", "immediate", "-w", "stop")
 
