@@ -30,6 +30,9 @@ from bench import (
 )
 from bench.report import Figure, as_json, phase, show, write_json
 from bench.stage import BenchFailed, set_up
+from drumbeat.machine.build import BuildFailed
+from drumbeat.store.errors import StoreError
+from drumbeat.temporal.client import TemporalUnreachable
 
 OF_THE_CROWD: dict[str, Callable[[crowd.Run, crowd.Run], Figure]] = {
     enrolling.NAME: enrolling.figure,
@@ -120,7 +123,7 @@ async def _run(options: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         print("stopped; nothing runs any more", file=sys.stderr)
         return 130
-    except BenchFailed as error:
+    except (BenchFailed, BuildFailed, StoreError, TemporalUnreachable) as error:
         print(error, file=sys.stderr)
         return 1
     seconds = time.monotonic() - began
