@@ -13,6 +13,7 @@ from temporalio.client import Client
 from drumbeat.actions import tasks as actions
 from drumbeat.campaign.model import TaskStep
 from drumbeat.store.engine import Store
+from drumbeat.store.lists import tasks as lists
 from drumbeat.store.schema import enrollments, tasks, texts, users
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import TemporalUnreachable
@@ -134,6 +135,24 @@ async def test_a_search_finds_names_companies_addresses_and_subjects(
         assert "Clear the filters" in page.text
         page = await client.get("/tasks", params={"q": "nobody at all"})
     assert "No task matches" in page.text
+
+
+@pytest.mark.parametrize("most", [500, 0])
+async def test_everybodys_tasks_are_searched_however_many_people_are_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(lists, "MOST_PEOPLE", most)
+    site = await make_site(store, grace(), alan())
+    await queued(site, 1, fields={"first_name": "Ada", "company": "Kessem Labs"})
+    await queued(site, 2, fields={"first_name": "Émile", "company": "Kessem"}, rep=ALAN)
+    await queued(site, 3, fields={"first_name": "Other"}, rep=ALAN)
+    async with await signed_in(site, role=Role.MANAGER) as client:
+        page = await client.get("/tasks?rep=all", params={"rep": "all", "q": "kessem"})
+        assert (sorted(names(page)), tab_counts(page)) == (["Ada", "Émile"], [2, 0])
+        page = await client.get("/tasks", params={"rep": "all", "q": "Émile kess"})
+        assert names(page) == ["Émile"]
+        page = await client.get("/tasks", params={"rep": "all", "q": "introduce"})
+    assert len(names(page)) == 3
 
 
 async def test_every_filter_is_in_the_address_and_survives_opening_a_task(store: Store) -> None:

@@ -48,6 +48,7 @@ MOST_FORECAST = 100
 
 MOST_PEOPLE = 500
 """People whom a search finds that are named one by one."""
+Found = Sequence[str] | Select[tuple[str]]
 
 
 class View(StrEnum):
@@ -110,7 +111,7 @@ async def figures(
     filters: Filters,
     today: date,
     *,
-    few: Sequence[str] | None = None,
+    few: Found | None = None,
 ) -> Figures:
     """Count open and scheduled tasks under all filters but the kind.
 
@@ -137,17 +138,17 @@ async def figures(
     return Figures(tuple((row[0], row[1], Group(row[2]), row[3]) for row in found))
 
 
-async def people_found(tx: AsyncConnection, filters: Filters) -> Sequence[str] | None:
-    """The ids of the people whom a search finds, where they are not too many; else None.
+async def people_found(tx: AsyncConnection, filters: Filters) -> Found | None:
+    """The ids of the people whom a search finds; where they are many, the query that gives them.
 
     For a list of everybody's tasks: to look through the people once is quicker than to look each
-    task's person up. With the ids known, nothing else has to be asked of the people.
+    task's person up. None: nothing is searched, or the tasks are one rep's.
     """
     if not filters.q or filters.rep:
         return None
-    wanted = select(people.c.id).where(_named(tx, filters.q)).limit(MOST_PEOPLE + 1)
-    found = (await tx.execute(wanted)).scalars().all()
-    return found if len(found) <= MOST_PEOPLE else None
+    wanted = select(people.c.id).where(_named(tx, filters.q))
+    found = (await tx.execute(wanted.limit(MOST_PEOPLE + 1))).scalars().all()
+    return found if len(found) <= MOST_PEOPLE else wanted
 
 
 async def page(
@@ -158,7 +159,7 @@ async def page(
     *,
     after: Row[Any] | None = None,
     limit: int,
-    few: Sequence[str] | None = None,
+    few: Found | None = None,
 ) -> Sequence[Row[Any]]:
     """The tasks of a tab, in the order in which they are worked, or were done.
 
@@ -316,7 +317,7 @@ async def last_sent(tx: AsyncConnection, enrollment_id: str, before: int) -> dat
 def _conditions(
     tx: AsyncConnection,
     filters: Filters,
-    few: Sequence[str] | None,
+    few: Found | None,
     *,
     with_kind: bool = True,
 ) -> list[ColumnElement[bool]]:
@@ -344,7 +345,7 @@ def _named(tx: AsyncConnection, q: str) -> ColumnElement[bool]:
     return and_(*(or_(*(find(known, text) > 0 for text in _written(word))) for word in q.split()))
 
 
-def _matches(tx: AsyncConnection, q: str, few: Sequence[str] | None) -> ColumnElement[bool]:
+def _matches(tx: AsyncConnection, q: str, few: Found | None) -> ColumnElement[bool]:
     """Whether a task's subject, or its person, holds each word of a text."""
     find = func.instr if tx.dialect.name == "sqlite" else func.strpos
     subject = func.lower(tasks.c.subject)
