@@ -34,6 +34,8 @@ class Feed:
         self._last = 0
         self._looking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self.rendered: dict[tuple[int, str], str] = {}
+        """Event and zone -> its row: written once for all who listen there."""
 
     async def listen(self, after: int | None) -> AsyncGenerator[Events, None]:
         """Events as they happen; an empty batch now and then, where nothing does.

@@ -42,6 +42,7 @@ _ICONS = {
     What.RESOLVED: "check",
 }
 _TASKS = "tasks"
+_MOST_RENDERED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +129,27 @@ async def _stream(
         async for batch in batches:
             if not batch:
                 yield ": quiet\n\n"
-            for text in _messages(batch, user, zone, group):
+            for text in _messages(batch, user, zone, group, live.rendered):
                 yield text
 
 
 def _messages(
-    batch: Sequence[Row[Any]], user: User, zone: ZoneInfo, group: str | None
+    batch: Sequence[Row[Any]],
+    user: User,
+    zone: ZoneInfo,
+    group: str | None,
+    rendered: dict[tuple[int, str], str],
 ) -> Iterator[str]:
     template = PAGES.get_template("feed_row.html")
     for row in batch:
         if access.sees(user, row.rep_id) and _is_in(group, row.what):
-            html = template.render(event=shown(row), zone=zone, now=row.at, fresh=True)
-            lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+            lines = rendered.get((row.id, zone.key))
+            if lines is None:
+                html = template.render(event=shown(row), zone=zone, now=row.at, fresh=True)
+                lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+                if len(rendered) > _MOST_RENDERED:
+                    rendered.clear()
+                rendered[row.id, zone.key] = lines
             yield f"id: {row.id}\n{lines}\n"
         else:
             # Its number all the same: what was not for this user is not asked for again.
