@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from html import escape
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request
@@ -28,6 +27,7 @@ from drumbeat.store.lists import tasks as lists
 from drumbeat.temporal.client import TemporalUnreachable
 from drumbeat.web.letter_frame import editor, framed
 from drumbeat.web.site import Site, TheSite, TheUser, page
+from drumbeat.web.task_answers import list_asked, sentence_of
 from drumbeat.web.task_list import Wanted, read_pane, reader_of, wanted_of
 from drumbeat.web.task_rows import Pane, Reader, day_text
 from drumbeat.web.texts import texts
@@ -125,7 +125,7 @@ async def save(
     try:
         saved = await _save(site, user, task_id, written, draft or None)
     except ActionError as error:
-        return JSONResponse({"error": _sentence(error)}, 409)
+        return JSONResponse({"error": sentence_of(error)}, 409)
     async with site.store.read() as tx:
         reader = await reader_of(tx, site, user)
     task = await _email_task(site, user, task_id)
@@ -154,7 +154,7 @@ async def keep(
     try:
         await tasks.edit(site.desk(user), task_id, draft_id=draft or None)
     except (ActionError, TemporalUnreachable) as error:
-        return JSONResponse({"error": _sentence(error)}, 409)
+        return JSONResponse({"error": sentence_of(error)}, 409)
     return JSONResponse({"text": texts()("compose.kept")})
 
 
@@ -219,8 +219,8 @@ async def unschedule(
     try:
         await task_emails.unschedule(site.desk(user), task_id)
     except (ActionError, TemporalUnreachable) as error:
-        wanted = _wanted(at, user, site)
-        return await _window(request, site, user, task_id, wanted, trouble=_sentence(error))
+        wanted = list_asked(at, user, site)
+        return await _window(request, site, user, task_id, wanted, trouble=sentence_of(error))
     site.figures.pop(user.id, None)
     return RedirectResponse(f"/tasks/{task_id}/compose?{_query(at, user, site)}", 303)
 
@@ -239,7 +239,7 @@ async def _leave(
     when: str | None,
 ) -> Response:
     """Save what is shown, then send it; what does not leave is shown again with the reason."""
-    wanted = _wanted(at, user, site)
+    wanted = list_asked(at, user, site)
     subject, cc, body, text = typed
     task = await _email_task(site, user, task_id)
     saved: str | None = draft or None
@@ -264,7 +264,7 @@ async def _leave(
             task_id,
             wanted,
             draft=saved,
-            trouble=_sentence(error),
+            trouble=sentence_of(error),
             written=written,
         )
     site.figures.pop(user.id, None)
@@ -295,7 +295,7 @@ async def _window(
     try:
         email = await _email(site, user, task, chosen)
     except ActionError as error:
-        trouble = trouble or _sentence(error)
+        trouble = trouble or sentence_of(error)
     return await page(
         request,
         user,
@@ -395,16 +395,5 @@ def _quick(reader: Reader, zone: ZoneInfo) -> dict[str, str]:
     }
 
 
-def _wanted(at: str, user: User, site: Site) -> Wanted:
-    return wanted_of(dict(parse_qsl(at[:2000])), user, site)
-
-
 def _query(at: str, user: User, site: Site) -> str:
-    return _wanted(at, user, site).query(task="")
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, TemporalUnreachable):
-        return texts()("tasks.no_temporal")
-    text = str(error)
-    return text[:1].upper() + text[1:]
+    return list_asked(at, user, site).query(task="")

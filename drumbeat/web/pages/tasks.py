@@ -1,14 +1,12 @@
 """Tasks: the page on which a rep's day begins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,17 +23,26 @@ from drumbeat.store.lists import tasks as lists
 from drumbeat.store.schema import people as people_rows
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import TemporalUnreachable
-from drumbeat.web.site import Site, TheSite, TheUser, is_htmx, page, part
+from drumbeat.web.site import Site, TheSite, TheUser, part
+from drumbeat.web.task_answers import (
+    Toast,
+    answer_done,
+    answer_failed,
+    day_of,
+    form_page,
+    list_asked,
+    own_task,
+    pane_values,
+    sentence_of,
+    whole_page,
+)
 from drumbeat.web.task_list import (
-    Listing,
-    Wanted,
-    days_from,
     read_list,
     read_pane,
     reader_of,
     wanted_of,
 )
-from drumbeat.web.task_rows import KINDS_SHOWN, Reader, day_text, name_of
+from drumbeat.web.task_rows import Reader, day_text, name_of
 from drumbeat.web.texts import texts
 
 router = APIRouter(prefix="/tasks")
@@ -48,18 +55,6 @@ TOGETHER = 8
 Text = Annotated[str, Form()]
 
 
-@dataclass(frozen=True, slots=True)
-class Toast:
-    """A short word on what was done."""
-
-    text: str
-    is_bad: bool = False
-    undo: Sequence[tuple[str, str]] = ()
-    """Fields that take it back, for `/tasks/undo`; empty: it cannot be."""
-    details: Sequence[str] = ()
-    """What did not work, line by line."""
-
-
 @router.get("")
 async def show(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
     """The queue of whoever is signed in."""
@@ -68,7 +63,7 @@ async def show(request: Request, site: TheSite, user: TheUser) -> HTMLResponse:
     toast = None
     if did := request.query_params.get("did"):
         toast = await _became(site, user, did, listing.reader)
-    return await _page(request, site, user, listing, toast)
+    return await whole_page(request, site, user, listing, toast)
 
 
 @router.get("/filter")
@@ -78,7 +73,7 @@ async def show_filter(request: Request, site: TheSite, user: TheUser) -> HTMLRes
     async with site.store.read() as tx:
         known = await campaigns.every(tx)
     reps = list(site.reps) if user.may_as(Role.MANAGER) else []
-    return await _form(
+    return await form_page(
         request,
         user,
         "filter",
@@ -95,7 +90,7 @@ async def show_new(request: Request, site: TheSite, user: TheUser) -> HTMLRespon
         reader = await reader_of(tx, site, user)
     typed = {"person": request.query_params.get("person", ""), "due": reader.today.isoformat()}
     wanted = wanted_of(request.query_params, user, site)
-    return await _form(request, user, "new", wanted=wanted, typed=typed)
+    return await form_page(request, user, "new", wanted=wanted, typed=typed)
 
 
 @router.post("/new")
@@ -112,7 +107,7 @@ async def add(
     at: Text = "",
 ) -> Response:
     """Add a task of the reader's own."""
-    wanted = _wanted(at, user, site)
+    wanted = list_asked(at, user, site)
     try:
         async with site.store.read() as tx:
             row = await people.find(tx, person.strip().lower())
@@ -124,7 +119,7 @@ async def add(
             person,
             subject,
             kind=kind,
-            due=_day(due),
+            due=day_of(due),
             priority=Priority(priority if priority in list(Priority) else Priority.NORMAL),
             notes=notes or None,
         )
@@ -137,11 +132,13 @@ async def add(
             "priority": priority,
             "notes": notes,
         }
-        sentence = _why(error)
-        return await _form(request, user, "new", 409, wanted=wanted, typed=typed, trouble=sentence)
+        sentence = sentence_of(error)
+        return await form_page(
+            request, user, "new", 409, wanted=wanted, typed=typed, trouble=sentence
+        )
     chosen = replace(wanted, task=done.task.id)
     toast = Toast(texts()("tasks.said_added", name=name_of(done.task.person_fields, person)))
-    return await _done(request, site, user, chosen, toast)
+    return await answer_done(request, site, user, chosen, toast)
 
 
 @router.post("/bulk")
@@ -149,7 +146,7 @@ async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
     """One action on all that are selected; what does not work is told."""
     form = await request.form(max_files=0, max_fields=MOST_AT_ONCE + 20)
     given = {name: value for name, value in form.items() if isinstance(value, str)}
-    wanted = _wanted(given.get("at", ""), user, site)
+    wanted = list_asked(given.get("at", ""), user, site)
     ids = [value for value in form.getlist("id") if isinstance(value, str)][:MOST_AT_ONCE]
     t = texts()
     try:
@@ -157,7 +154,7 @@ async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
         if not ids:
             raise ActionError(t("tasks.nothing_selected"))
     except ActionError as error:
-        return await _failed(request, site, user, wanted, error)
+        return await answer_failed(request, site, user, wanted, error)
     async with site.store.read() as tx:
         own = access.own_tasks(user)
         found = [row for one in ids if (row := await lists.one(tx, own, one)) is not None]
@@ -168,7 +165,7 @@ async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
             try:
                 await act(task)
             except (ActionError, TemporalUnreachable) as error:
-                return f"{name_of(task.fields, task.person)}: {_why(error)}"
+                return f"{name_of(task.fields, task.person)}: {sentence_of(error)}"
             return None
 
     answers = await asyncio.gather(*(try_one(task) for task in found))
@@ -186,14 +183,14 @@ async def bulk(request: Request, site: TheSite, user: TheUser) -> Response:
             if what != "reassigned" or _may_take_back(user, task)
         ]
     toast = Toast(text, bool(troubles), fields, troubles)
-    return await _done(request, site, user, replace(wanted, task=""), toast)
+    return await answer_done(request, site, user, replace(wanted, task=""), toast)
 
 
 @router.post("/undo")
 async def take_back(request: Request, site: TheSite, user: TheUser) -> Response:
     """Take back snoozing and handing over: each task gets what it had before."""
     form = await request.form(max_files=0, max_fields=MOST_AT_ONCE + 20)
-    wanted = _wanted(str(form.get("at", "")), user, site)
+    wanted = list_asked(str(form.get("at", "")), user, site)
     desk = site.desk(user)
     last = ""
     try:
@@ -201,18 +198,18 @@ async def take_back(request: Request, site: TheSite, user: TheUser) -> Response:
             task_id, _, was = str(value).partition(":")
             if name not in ("snoozed", "reassigned"):
                 continue
-            await _own(site, user, task_id)
+            await own_task(site, user, task_id)
             if name == "snoozed":
-                await tasks.edit(desk, task_id, due=_day(was))
+                await tasks.edit(desk, task_id, due=day_of(was))
             else:
                 await tasks.reassign(desk, task_id, was)
             last = task_id
     except NotFound:
         raise
     except (ActionError, TemporalUnreachable) as error:
-        return await _failed(request, site, user, wanted, error)
+        return await answer_failed(request, site, user, wanted, error)
     chosen = replace(wanted, task=last)
-    return await _done(request, site, user, chosen, Toast(texts()("tasks.said_undone")))
+    return await answer_done(request, site, user, chosen, Toast(texts()("tasks.said_undone")))
 
 
 @router.get("/{task_id}/pane")
@@ -220,7 +217,7 @@ async def show_pane(request: Request, site: TheSite, user: TheUser, task_id: str
     """One task, for the pane."""
     pane, reader = await read_pane(site, user, task_id)
     wanted = replace(wanted_of(request.query_params, user, site), task=task_id)
-    values = _pane_values(site, user, wanted, reader)
+    values = pane_values(site, user, wanted, reader)
     return part(request, user, "tasks_pane.html", pane=pane, **values)
 
 
@@ -234,8 +231,8 @@ async def show_form(request: Request, site: TheSite, user: TheUser, task_id: str
     what = request.url.path.rsplit("/", 1)[-1]
     pane, reader = await read_pane(site, user, task_id)
     wanted = replace(wanted_of(request.query_params, user, site), task=task_id)
-    values = _pane_values(site, user, wanted, reader)
-    return await _form(request, user, what, pane=pane, **values)
+    values = pane_values(site, user, wanted, reader)
+    return await form_page(request, user, what, pane=pane, **values)
 
 
 @router.post("/{task_id}/complete")
@@ -288,7 +285,7 @@ async def snooze(
     """The task's due date moves: to the day of a button, else to the one that was typed."""
 
     async def act(desk: Desk) -> Done:
-        return await tasks.snooze(desk, task_id, _day(day or to))
+        return await tasks.snooze(desk, task_id, day_of(day or to))
 
     return await _act(request, site, user, task_id, at, act, {"to": to})
 
@@ -320,10 +317,10 @@ async def edit(
     at: Text = "",
 ) -> Response:
     """Subject, due date, priority and notes change; what is the same stays untouched."""
-    was = await _own(site, user, task_id)
+    was = await own_task(site, user, task_id)
 
     async def act(desk: Desk) -> Done:
-        on = _day(due)
+        on = day_of(due)
         return await tasks.edit(
             desk,
             task_id,
@@ -350,12 +347,12 @@ async def _act(
     typed: dict[str, str],
 ) -> Response:
     """Do one thing with one task, then show the next one; where it fails, lose nothing typed."""
-    wanted = replace(_wanted(at, user, site), task=task_id)
-    was = await _own(site, user, task_id)
+    wanted = replace(list_asked(at, user, site), task=task_id)
+    was = await own_task(site, user, task_id)
     try:
         done = await act(site.desk(user))
     except (ActionError, TemporalUnreachable) as error:
-        return await _failed(request, site, user, wanted, error, typed)
+        return await answer_failed(request, site, user, wanted, error, typed)
     t = texts()
     given = {
         "name": name_of(was.fields, was.person),
@@ -372,131 +369,8 @@ async def _act(
         undo = [("reassigned", f"{task_id}:{was.rep}")]
     toast = Toast(text, undo=undo)
     if done.what == "edited":
-        return await _done(request, site, user, wanted, toast)
-    return await _done(request, site, user, replace(wanted, task=""), toast, worked=was)
-
-
-async def _done(
-    request: Request,
-    site: Site,
-    user: User,
-    wanted: Wanted,
-    toast: Toast,
-    *,
-    worked: Row[Any] | None = None,
-) -> Response:
-    """The list as it is now, the next task open; without a script, the way there."""
-    site.figures.pop(user.id, None)
-    listing = await read_list(site, user, wanted, next_after=worked)
-    if not is_htmx(request):
-        return RedirectResponse(listing.wanted.to(), 303)
-    answer = _main(request, site, user, listing, toast)
-    answer.headers["HX-Replace-Url"] = listing.wanted.to()
-    return answer
-
-
-async def _failed(
-    request: Request,
-    site: Site,
-    user: User,
-    wanted: Wanted,
-    error: Exception,
-    typed: dict[str, str] | None = None,
-) -> Response:
-    listing = await read_list(site, user, wanted)
-    toast = Toast(_why(error), is_bad=True)
-    if is_htmx(request):
-        return _main(request, site, user, listing, toast, typed or {}, status=409)
-    return await _page(request, site, user, listing, toast, typed or {}, status=409)
-
-
-async def _page(
-    request: Request,
-    site: Site,
-    user: User,
-    listing: Listing,
-    toast: Toast | None = None,
-    typed: dict[str, str] | None = None,
-    *,
-    status: int = 200,
-) -> HTMLResponse:
-    values = _values(site, user, listing)
-    toasts = [toast] if toast is not None else []
-    given = {**values, "toasts": toasts, "typed": typed or {}}
-    return await page(request, user, "tasks.html", status=status, section="tasks", **given)
-
-
-def _main(
-    request: Request,
-    site: Site,
-    user: User,
-    listing: Listing,
-    toast: Toast,
-    typed: dict[str, str] | None = None,
-    *,
-    status: int = 200,
-) -> HTMLResponse:
-    values = _values(site, user, listing)
-    given = {**values, "toasts": [toast], "typed": typed or {}, "is_part": True}
-    answer = part(request, user, "tasks_main.html", **given)
-    answer.status_code = status
-    return answer
-
-
-def _values(site: Site, user: User, listing: Listing) -> dict[str, Any]:
-    pane = _pane_values(site, user, listing.wanted, listing.reader)
-    return {**pane, "listing": listing, "pane": listing.pane, "kinds": KINDS_SHOWN}
-
-
-def _pane_values(site: Site, user: User, wanted: Wanted, reader: Reader) -> dict[str, Any]:
-    return {
-        "wanted": wanted,
-        "zone": reader.zone,
-        "now": reader.now,
-        "today": reader.today,
-        "days": days_from(reader),
-        "reps": [(rep.email, rep.name) for rep in site.reps],
-        "rep_shown": _rep_shown(site, wanted),
-        "typed": {},
-    }
-
-
-def _rep_shown(site: Site, wanted: Wanted) -> str:
-    """Whose tasks the list shows, where they are not the reader's own."""
-    if wanted.everybody or wanted.filters.rep == wanted.own_rep:
-        return ""
-    rep = site.reps.by_id(wanted.filters.rep)
-    return texts()("tasks.only_rep", name=rep.name if rep is not None else wanted.filters.rep)
-
-
-async def _form(
-    request: Request, user: User, form: str, status: int = 200, **values: Any
-) -> HTMLResponse:
-    """A form: for htmx, what stands in a dialog, else a page."""
-    given = {"typed": {}, "trouble": None, "form": form, **values}
-    if is_htmx(request):
-        answer = part(request, user, "tasks_dialog.html", **given)
-        answer.status_code = status
-        return answer
-    return await page(request, user, "tasks_form.html", status=status, section="tasks", **given)
-
-
-def _wanted(at: str, user: User, site: Site) -> Wanted:
-    """The list to which a form goes back."""
-    return wanted_of(dict(parse_qsl(at[:2000])), user, site)
-
-
-async def _own(site: Site, user: User, task_id: str) -> Row[Any]:
-    """A task that the user may work.
-
-    Raises:
-        NotFound: There is none, or it is somebody else's.
-    """
-    async with site.store.read() as tx:
-        row = await lists.one(tx, access.own_tasks(user), task_id)
-    if row is None:
-        raise NotFound("there is no such task")
-    return row
+        return await answer_done(request, site, user, wanted, toast)
+    return await answer_done(request, site, user, replace(wanted, task=""), toast, worked=was)
 
 
 async def _became(site: Site, user: User, task_id: str, reader: Reader) -> Toast | None:
@@ -527,25 +401,6 @@ def _may_take_back(user: User, task: Row[Any]) -> bool:
     return user.may_as(Role.MANAGER) or task.sender_id == user.id
 
 
-def _day(text: str) -> date:
-    """A date as a form gives it.
-
-    Raises:
-        ActionError: It is none.
-    """
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        raise ActionError(texts()("tasks.no_day")) from None
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TemporalUnreachable):
-        return texts()("tasks.no_temporal")
-    text = str(error)
-    return text[:1].upper() + text[1:]
-
-
 def _counted(key: str, n: int, **values: str) -> str:
     return texts()(f"{key}_one" if n == 1 else key, n=n, **values)
 
@@ -568,7 +423,7 @@ def _bulk_action(
             reason = given.get("reason")
             return "skipped", lambda task: tasks.skip(desk, task.id, reason=reason), None
         case "snooze":
-            to = _day(given.get("day") or given.get("to", ""))
+            to = day_of(given.get("day") or given.get("to", ""))
             return (
                 "snoozed",
                 lambda task: tasks.snooze(desk, task.id, to),
