@@ -132,6 +132,7 @@ async def test_a_person_walks_the_whole_campaign(office: Office, mailer: MemoryM
     result = await ada.handle.result()
     assert result.outcome is Outcome.COMPLETED
 
+    assert all(received.content.count(b"MIME-Version") == 1 for received in mailer.received)
     letters = [parsed(received.content) for received in mailer.received]
     assert [message["Subject"] for message in letters] == [
         "Hello Ada",

@@ -221,7 +221,10 @@ class Enrollment(BaseModel):
             return Shown(state=State.ENDED, outcome=self.outcome, step=self.step or None)
         if self.holds:
             first = next(iter(self.holds.values()))
-            why = Why(code=WhyCode.HOLD, until=self.held_until, detail=first.kind)
+            untils = [hold.until for hold in self.holds.values() if hold.until is not None]
+            # All of them have to end; one without an end waits for a person.
+            until = max(untils) if len(untils) == len(self.holds) else None
+            why = Why(code=WhyCode.HOLD, until=until, detail=first.kind)
             return Shown(state=State.HELD, step=self.step, why=why, next_at=self.held_until)
         next_at = None
         if self.phase is State.SLEEPING:

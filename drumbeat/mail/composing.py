@@ -111,6 +111,8 @@ def compose(letter: Letter, blobs: Mapping[str, bytes] | None = None) -> Compose
     _set_headers(message, letter)
     message.set_content(_text(letter), cte="quoted-printable")
     message.add_alternative(_html(letter), subtype="html", cte="quoted-printable")
+    for part in message.iter_parts():
+        del part["MIME-Version"]  # the whole message says it once (RFC 2045, section 4)
     if letter.attachments:
         message.make_mixed()
         for attachment in letter.attachments:

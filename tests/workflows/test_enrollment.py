@@ -334,3 +334,18 @@ def test_a_task_of_day_1_opens_at_a_kickoff_that_is_still_to_come_and_not_at_its
     enrollment = Enrollment.begin(start(call(1, 1)))
     enrollment.reach(enrollment.plan.step(1), KICKOFF - timedelta(hours=20))
     assert enrollment.due.at == KICKOFF
+
+
+def test_of_two_holds_the_wait_ends_with_the_last_or_not_by_itself() -> None:
+    enrollment = begin(start(email(1, 1)))
+    soon, later = KICKOFF + timedelta(hours=1), KICKOFF + timedelta(hours=2)
+    handling.hold(enrollment, messages.Hold(hold_id="h1", until=soon), KICKOFF)
+    handling.hold(enrollment, messages.Hold(hold_id="h2", until=later), KICKOFF)
+    why = enrollment.shown().why
+    assert why is not None
+    assert why.until == later
+    handling.hold(enrollment, messages.Hold(hold_id="h3"), KICKOFF)
+    why = enrollment.shown().why
+    assert why is not None
+    assert why.until is None
+    assert enrollment.shown().next_at == soon
