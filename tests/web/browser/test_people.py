@@ -236,5 +236,4 @@ async def test_the_pages_fit_with_any_name_and_can_be_used_by_everybody(
 async def deliver(work: AtWork) -> None:
     """What the worker's delivery does, once."""
     delivery = Delivery(work.site.store, work.office.client, work.office.task_queue)
-    while await delivery.drain():
-        pass
+    await delivery.drain()
