@@ -40,7 +40,7 @@ async def measure(say: Say) -> list[Figure]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drumbeat-places-")))
         urls = {
             "SQLite": f"sqlite:///{folder / 'drumbeat.db'}",
-            "PostgreSQL": stack.enter_context(cluster()),
+            "PostgreSQL": stack.enter_context(cluster())[0],
         }
         for database, url in urls.items():
             with phase(say, f"places on {database}"):

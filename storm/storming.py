@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from drumbeat.campaign.states import MessageState, State
@@ -26,6 +27,7 @@ from storm.robot import Robot
 from storm.scenery import LAST_STEP
 from storm.stage import Process, Stage, set_up
 from workflows.campaign import CampaignWorkflow
+from workflows.messages import CampaignResult
 
 _T = TypeVar("_T")
 
@@ -216,8 +218,8 @@ class _Storm:
             rows = (await tx.execute(wanted)).all()
         found = []
         for row in rows:
-            handle = self._stage.client.get_workflow_handle_for(
-                CampaignWorkflow.run, row.workflow_id
+            handle: WorkflowHandle[CampaignWorkflow, CampaignResult] = (
+                self._stage.client.get_workflow_handle(row.workflow_id, result_type=CampaignResult)
             )
             try:
                 result = await handle.result(rpc_timeout=timedelta(seconds=10))

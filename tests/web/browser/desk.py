@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from drumbeat.actions import signing
 from drumbeat.actions.errors import ActionError
@@ -20,8 +20,8 @@ from drumbeat.web.site import Site
 from tests.ports import free_port
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 800}
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1280, height=800)
 
 
 @asynccontextmanager

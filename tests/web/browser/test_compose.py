@@ -166,7 +166,7 @@ async def test_a_script_in_a_template_never_runs_and_the_window_fits_a_phone(
     async with at_work(sqlite_store, temporal_client) as work, chromium() as browser:
         enrolled = await at_an_email(work, letter("Hello", evil))
         async with served(work.site) as base:
-            context = await browser.new_context(viewport=PHONE)  # type: ignore[arg-type]  # a size
+            context = await browser.new_context(viewport=PHONE)
             page = await context.new_page()
             await open_window(page, base, enrolled)
             assert await page.evaluate("window.wasRun") is None
