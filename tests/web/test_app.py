@@ -12,7 +12,7 @@ from drumbeat.mail.links import Links
 from drumbeat.mail.rendering import Renderer
 from drumbeat.reps import Reps
 from drumbeat.store.engine import Store, migrate, open_store
-from drumbeat.store.schema import events, outbox, suppressions
+from drumbeat.store.schema import outbox, suppressions
 from drumbeat.web.app import LONGEST_REASON, create_app
 from drumbeat.web.guarding import HEADERS, LARGEST_BODY
 from drumbeat.web.limiting import FailureLimit
@@ -88,7 +88,7 @@ async def test_unsubscribing_twice_is_answered_alike_and_noted_once(store: Store
         answers = [await client.post(path, data=ONE_CLICK) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].text == answers[1].text
-    assert len(await all_rows(store, events)) == 1
+    assert len(await all_rows(store, outbox)) == 1
 
 
 async def test_neither_cookie_nor_origin_is_asked_for_or_set(store: Store) -> None:

@@ -48,8 +48,11 @@ async def served(
     finally:
         server.should_exit = True
         await running
-        while server.server_state.tasks:  # streams that are on their way out  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        left = set(server.server_state.tasks)  # streams that are on their way out
+        if left:
+            _, late = await asyncio.wait(left, timeout=5)
+            for task in late:
+                task.cancel()
 
 
 @asynccontextmanager
