@@ -30,6 +30,9 @@ from workflows.messages import WORKFLOW_TYPE, CampaignResult, Progress
 
 AT_ONCE = 20
 """Workflows asked at the same time: each question may replay one."""
+LISTED_AT_ONCE = 100
+"""The server of `up` reads the search attributes anew for each row, and bounds its reads a second:
+pages of 1,000 are refused by it again and again."""
 LOOKS = 4
 BETWEEN_LOOKS = timedelta(milliseconds=400)
 TOLERANCE = timedelta(seconds=2)
@@ -382,7 +385,7 @@ class _Check:
             (execution, await execution.memo_value(MEMO, None))
             async for execution in self._client.list_workflows(
                 f"WorkflowType = '{WORKFLOW_TYPE}' AND TaskQueue = '{self._task_queue}'",
-                page_size=1000,
+                page_size=LISTED_AT_ONCE,
             )
             if execution.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW
         ]
