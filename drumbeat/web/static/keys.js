@@ -8,8 +8,10 @@ const TOAST_STAYS = 10_000; // milliseconds, not counted while it is looked at
 let wasG = false;
 let waiting = null; // a key for a part of the page that is still on its way
 
+// The field of a dialog that has just been closed keeps the focus for a moment: nobody types there.
 function isTyping(target) {
-  return target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+  const field = target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+  return field !== null && field.checkVisibility();
 }
 
 // Shown, or within a menu that one click would show.
