@@ -6,6 +6,7 @@ for ever or filling the memory.
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -151,6 +152,8 @@ class Renderer:
         assert child.stdin is not None
         child.stdin.close()
         if child.returncode is None:
-            with suppress(ProcessLookupError):  # it has just gone by itself
-                child.kill()
+            # Not `child.kill()`: that reaps a child that has just ended by itself, and its status,
+            # which tells why, would be lost (asyncio then gives 255).
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
         await child.wait()

@@ -213,11 +213,15 @@ async def test_while_temporal_is_gone_nothing_is_lost_and_little_is_said(
 
 
 async def test_on_postgresql_a_workers_wrong_clock_does_not_count(
-    postgres_url: str, tmp_path: Path, temporal_server: TemporalServer, temporal_client: Client
+    postgres_cluster: Cluster,
+    tmp_path: Path,
+    temporal_server: TemporalServer,
+    temporal_client: Client,
 ) -> None:
     """A worker whose clock is an hour ahead sends when it is due by the server's clock."""
     addresses = people(10)
-    async with stage(tmp_path, temporal_client, temporal_server.address, postgres_url) as made:
+    url = postgres_cluster.url(postgres_cluster.create_database("clock"))
+    async with stage(tmp_path, temporal_client, temporal_server.address, url) as made:
         at = in_(6)
         await made.enroll(addresses, at)
         await made.start("-m", "tests.trouble.early_worker")

@@ -10,7 +10,7 @@ from activities.outcomes import InDoubt, SendEmail, SendOutcome, SendResult, Sen
 from drumbeat.campaign.record import What
 from drumbeat.campaign.states import Outcome
 from tests.workflows.conftest import Stage
-from tests.workflows.plans import email, local, start
+from tests.workflows.plans import NEW_YORK, email, start
 from tests.workflows.stubs import Stubs
 
 
@@ -37,13 +37,14 @@ def stubs() -> Slow:
 
 @pytest.mark.parametrize("in_doubt", [True, False])
 async def test_a_late_answer_that_overtakes_its_attempt_is_not_lost(
-    stage: Stage, stubs: Slow, in_doubt: bool
+    stage: Stage, stubs: Slow, soon: datetime, in_doubt: bool
 ) -> None:
     at = datetime.now(UTC)
     outcome: SendOutcome = InDoubt() if in_doubt else Sent(at=at)
     stubs.answers[1].append(outcome)
-    handle = await stage.start(start(email(1, 1), kickoff=local(2020, 1, 6, 8, 0)))
-    await stubs.sending.wait()
+    due = f"{soon.astimezone(NEW_YORK):%H:%M}"
+    handle = await stage.start(start(email(1, 1, due), kickoff=soon))
+    await asyncio.wait_for(stubs.sending.wait(), 20)
     await handle.signal("late_answer", {"step": 1, "at": at.isoformat()})
     await stage.until(handle, lambda progress: True)
     stubs.overtaken.set()
