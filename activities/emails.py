@@ -40,6 +40,9 @@ HEARTBEAT_EVERY = timedelta(seconds=5)
 RECORDING_PAUSES = (0.5, 1, 2, 4, 8)
 """Seconds for which the server's answer waits for a database that does not take it."""
 
+UNTIL_HEARD = timedelta(seconds=10)
+"""After a doubt was recorded, its workflow has heard of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -182,6 +185,8 @@ class Emails:
                 return await _accepted(telling, delivery, is_late=not is_current)
             if is_current:
                 return await _not_accepted(telling, delivery)
+            if message.state == MessageState.IN_DOUBT and message.attempt == attempt.number:
+                await _doubt_is_over(telling, delivery)
             # Where another attempt is under way, that one will say what came of it.
             known = None if is_sending else await _known_already(telling)
             return known or places.ask_again(now, send, case)
@@ -241,6 +246,26 @@ async def _accepted(telling: Telling, delivery: outcomes.Accepted, *, is_late: b
         tx, message.enrollment_id, kind="late_answer", key=key, payload=payload, now=now
     )
     return Sent(at=now)
+
+
+async def _doubt_is_over(telling: Telling, delivery: outcomes.Delivery) -> None:
+    """A refusal that came late says what nobody knew: the workflow is told, and tries again."""
+    if isinstance(delivery, outcomes.InDoubt | outcomes.Superseded):
+        return
+    message, now = telling.case.message, telling.now
+    why = Why.model_validate(message.why) if message.why else None
+    await ledger.change(
+        telling.tx, message, now, MessageState.IN_DOUBT, why=why, answer=str(delivery.words)
+    )
+    await outbox.put(
+        telling.tx,
+        message.enrollment_id,
+        kind="resolve_doubt",
+        key=f"refused/{message.enrollment_id}/{message.step}/{message.attempt}",
+        payload={"step": message.step, "sent": False},
+        now=now,
+        not_before=now + UNTIL_HEARD,
+    )
 
 
 async def _not_accepted(telling: Telling, delivery: outcomes.Delivery) -> SendOutcome:

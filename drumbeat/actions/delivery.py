@@ -24,7 +24,7 @@ from drumbeat.store.errors import StoreError
 _LOG = logging.getLogger("drumbeat.delivery")
 
 START = "start"
-UPDATES = frozenset({"mended", "retry_step", "skip_step"})
+UPDATES = frozenset({"mended", "resolve_doubt", "retry_step", "skip_step"})
 """Kinds that are updates; all others are signals."""
 
 BATCH = 200

@@ -20,7 +20,8 @@ from activities.outcomes import (
     WaitUntil,
 )
 from drumbeat.campaign.states import MessageState, Outcome, State
-from drumbeat.mail.outcomes import Accepted, Delivery, Phase, words
+from drumbeat.mail.outcomes import Accepted, Delivery, Phase, TryLater, words
+from drumbeat.mail.outcomes import InDoubt as NotKnown
 from drumbeat.mail.sending import Envelope, SmtpMailer
 from drumbeat.reps import Mailbox
 from drumbeat.store import suppressions
@@ -31,6 +32,7 @@ from tests.mail.servers import ScriptedServer
 from workflows import handling, messages
 
 DUE = local("2026-11-23T09:30")
+LATE_250 = Accepted(words(Phase.DATA, "2.0.0 Ok, late", 250))
 
 
 class Died(Exception):
@@ -63,9 +65,10 @@ class Dying(MemoryMailer):
 class Slow(MemoryMailer):
     """Waits where it is told to, so that another attempt can come in between."""
 
-    def __init__(self, *, before_mark: bool) -> None:
+    def __init__(self, *, before_mark: bool, answer: Delivery = LATE_250) -> None:
         super().__init__()
         self.before_mark = before_mark
+        self.answer = answer
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
 
@@ -85,7 +88,7 @@ class Slow(MemoryMailer):
             return await super().deliver(mailbox, envelope, content, handing_over)
         assert await handing_over()
         await self._wait()
-        return Accepted(words(Phase.DATA, "2.0.0 Ok, late", 250))
+        return self.answer
 
 
 async def ada(world: World) -> Walk:
@@ -232,6 +235,39 @@ async def test_a_late_250_wins_over_a_doubt_and_the_workflow_is_told(world: Worl
     assert walk.state.over[1] == "sent"
     await walk.record()
     assert (await walk.message(1)).sent_at == DUE + timedelta(minutes=9)
+
+
+async def test_a_late_refusal_ends_a_doubt_and_the_email_is_tried_again(world: World) -> None:
+    walk = await ada(world)
+    slow = Slow(before_mark=False, answer=TryLater(words(Phase.DATA, "4.3.0 Later", 451)))
+    send = walk.asking()
+    first = asyncio.create_task(walk.run(send, slow))
+    await slow.reached.wait()
+    walk.hears(send, await walk.run(send))
+    slow.go_on.set()
+    assert await first == InDoubt()
+    message = await walk.message(1)
+    assert (message.state, message.answer) == (MessageState.IN_DOUBT, "451 4.3.0 Later")
+    [told] = await world.outbox()
+    assert (told.kind, told.not_before) == ("resolve_doubt", DUE + emails.UNTIL_HEARD)
+    resolve = messages.ResolveDoubt.model_validate(told.payload)
+    handling.resolve_doubt(walk.state, resolve, world.clock())
+    assert isinstance(await walk.send(), Sent)
+    assert len(world.memory.received) == 1
+
+
+async def test_a_late_answer_that_says_nothing_leaves_the_doubt(world: World) -> None:
+    walk = await ada(world)
+    lost = NotKnown(words(Phase.DATA, "the connection was lost"))
+    slow = Slow(before_mark=False, answer=lost)
+    send = walk.asking()
+    first = asyncio.create_task(walk.run(send, slow))
+    await slow.reached.wait()
+    walk.hears(send, await walk.run(send))
+    slow.go_on.set()
+    assert await first == InDoubt()
+    assert await walk.state_of(1) == MessageState.IN_DOUBT
+    assert await world.outbox() == []
 
 
 async def test_a_late_250_after_sending_again_leaves_what_was_recorded(world: World) -> None:

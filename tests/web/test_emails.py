@@ -10,7 +10,7 @@ from temporalio.client import Client
 from drumbeat.campaign.states import MessageState, Why, WhyCode
 from drumbeat.mail.outcomes import Phase
 from drumbeat.store.engine import Store
-from drumbeat.store.schema import messages
+from drumbeat.store.schema import enrollments, messages
 from drumbeat.store.users import Role
 from drumbeat.web.cursors import pack, unpack
 from drumbeat.web.site import Site
@@ -165,6 +165,20 @@ async def test_of_an_email_in_doubt_the_rep_says_that_it_was_sent(
     assert answer.status_code == 303
     assert (await ada.handle.result()).outcome == "completed"
     assert mailer.received == []
+
+
+async def test_a_doubt_outlives_its_enrollment_and_can_be_resolved(store: Store) -> None:
+    site = await make_site(store)
+    enrollment_id = await one_email(store, MessageState.IN_DOUBT, WhyCode.IN_DOUBT)
+    async with store.write() as tx:
+        await tx.execute(update(enrollments).values(ended_at=AT, outcome="removed", state="ended"))
+    async with await signed_in(site) as client:
+        listed = (await client.get("/emails?tab=decide")).text
+        answer = await client.post(f"/emails/{enrollment_id}-1/resolve", data={"sent": "no"})
+    assert "It was not sent" in listed
+    assert "Send it again" not in listed
+    assert answer.status_code == 303
+    assert "ada@example.org" in await page_of(site, "/emails?tab=cancelled")
 
 
 async def test_a_scheduled_email_is_moved_and_left_out(office: Office) -> None:

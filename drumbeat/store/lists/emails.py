@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     String,
     and_,
-    exists,
     func,
     literal,
     or_,
@@ -46,16 +45,11 @@ _MAY_HAVE_BOUNCED = (MessageState.CANCELLED, MessageState.FAILED, MessageState.B
 
 
 def needs_a_decision() -> ColumnElement[bool]:
-    """Which rows of `messages` a person must decide about; for an ended enrollment, nobody must.
+    """Which rows of `messages` a person must decide about.
 
-    When an enrollment ends, what failed or is blocked is cancelled: only a doubt outlives it.
+    When an enrollment ends, what failed or is blocked is cancelled; a doubt outlives it.
     """
-    of_it = enrollments.alias("of_it")
-    is_running = exists().where(of_it.c.id == messages.c.enrollment_id, of_it.c.ended_at.is_(None))
-    return and_(
-        messages.c.state.in_(_NEEDS_A_DECISION),
-        or_(messages.c.state != MessageState.IN_DOUBT, is_running),
-    )
+    return messages.c.state.in_(_NEEDS_A_DECISION)
 
 
 def _which(tab: Tab) -> Sequence[ColumnElement[bool]]:
@@ -186,7 +180,7 @@ async def page(
 
 
 async def counts(tx: AsyncConnection, own: ColumnElement[bool]) -> Mapping[str, int]:
-    """How many emails are in each state, and of those that a person must decide, running ones.
+    """How many emails are in each state, and how many a person must decide about.
 
     Args:
         tx: Any transaction.
