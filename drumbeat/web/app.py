@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from drumbeat.actions.access import Forbidden
 from drumbeat.actions.errors import NotFound
@@ -63,6 +64,8 @@ def create_app(site: Site, *, failures: FailureLimit | None = None) -> Guard:
     store, links = site.store, site.links
     # A slash too many leads nowhere: a redirect would repeat the Host header that somebody sent.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    # Nothing in a page is secret to who may read it: no token, so that its length gives none away.
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     app.add_exception_handler(HTTPException, _notice)
     app.add_exception_handler(StoreError, _notice)

@@ -25,6 +25,8 @@ LETTERS = re.compile(r"/tasks/[^/]{1,64}/(?:draft|send|schedule)")
 
 STATIC = "/static/"
 STATIC_CACHE = "public, max-age=3600"
+VERSION_CACHE = "public, max-age=31536000, immutable"
+"""Of a static file whose address names its content."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -61,8 +63,7 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 # What is not static says something about one person.
-                is_static = scope["path"].startswith(STATIC) and message["status"] < 400
-                headers.setdefault("Cache-Control", STATIC_CACHE if is_static else "no-store")
+                headers.setdefault("Cache-Control", _cache(scope, message["status"]))
             await send(message)
 
         largest = max(self._largest, _largest_form(scope))
@@ -79,6 +80,13 @@ class Guard:
             # request, may hold a token or an address.
             where = "".join(traceback.format_tb(error.__traceback__)[-6:])
             _LOG.error("a request failed: %s\n%s", type(error).__name__, where)
+
+
+def _cache(scope: Scope, status: int) -> str:
+    """How long an answer may be kept, and by whom."""
+    if not scope["path"].startswith(STATIC) or status >= 400:
+        return "no-store"
+    return VERSION_CACHE if scope["query_string"].startswith(b"v=") else STATIC_CACHE
 
 
 def _counted(receive: Receive, largest: int) -> Receive:

@@ -1,10 +1,11 @@
 """What every page works with: the site's parts, who is signed in, and the shell around a page."""
 
+import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from drumbeat.reps import Reps
 from drumbeat.store.engine import Store
 from drumbeat.store.lists import shell
 from drumbeat.store.schema import reps
+from drumbeat.web.beats import track
 from drumbeat.web.texts import texts
 
 HERE = Path(__file__).parent
@@ -187,11 +189,16 @@ def initials(name: str) -> str:
     return "".join(word[0].upper() for word in (words[:1] + words[1:][-1:]))
 
 
-def beats_width(steps: Sequence[Any]) -> int:
-    """The width of a beat track in pixels; its bars are objects with a `day`."""
-    gaps = sum(5 if a.day == b.day else 8 for a, b in pairwise(steps))
-    return 3 + gaps
+@cache
+def static(name: str) -> str:
+    """The address of a file under `static/`; it changes with the file, so that it is kept long.
+
+    >>> static("mark.svg").startswith("/static/mark.svg?v=")
+    True
+    """
+    content = (HERE / "static" / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
-PAGES.env.globals.update(t=texts(), beats_width=beats_width)
+PAGES.env.globals.update(t=texts(), beat_track=track, static=static)
 PAGES.env.filters.update(local=_local, city=city, initials=initials)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +18,7 @@ from drumbeat.campaign.record import What
 from drumbeat.campaign.states import TaskStatus, Why, explain
 from drumbeat.store.lists.tasks import Group, group_of
 from drumbeat.store.tasks import REPLY
+from drumbeat.web.beats import Beat, BeatState
 from drumbeat.web.texts import texts
 
 KINDS_SHOWN = (REPLY, "call", "email", "inmail", "custom")
@@ -62,7 +62,7 @@ class TaskRow:
     subject: str
     campaign: str
     step: int | None
-    steps: Sequence[SimpleNamespace]
+    steps: Sequence[Beat]
     due: str
     small: str
     is_late: bool
@@ -317,7 +317,7 @@ def _past(event: Row[Any], campaign: Campaign | None, task: Row[Any]) -> Past | 
     return Past(event.at, lead, title)
 
 
-def _beats(plan: str | None, standing: str | None, at: int | None) -> list[SimpleNamespace]:
+def _beats(plan: str | None, standing: str | None, at: int | None) -> list[Beat]:
     """The bars of a beat track; `at` is the step that is now."""
     if plan is None or at is None:
         return []
@@ -325,9 +325,9 @@ def _beats(plan: str | None, standing: str | None, at: int | None) -> list[Simpl
     bars = []
     for step in json.loads(plan).get("steps", ()):
         number = step["number"]
-        how = "now" if number == at else "done" if number < at else "next"
+        how: BeatState = "now" if number == at else "done" if number < at else "next"
         if number in skipped:
             how = "skip"
         is_email = step["kind"] == "email"
-        bars.append(SimpleNamespace(day=step["day"], is_email=is_email, state=how))
+        bars.append(Beat(step["day"], is_email, how))
     return bars

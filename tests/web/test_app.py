@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -245,6 +246,21 @@ async def test_every_answer_has_the_security_headers(
     assert "unsafe" not in answer.headers[CSP]
     cached = answer.status_code == 200 and path.startswith("/static/")
     assert ("no-store" not in answer.headers["cache-control"]) == cached
+
+
+async def test_what_a_page_needs_is_kept_by_its_content_and_sent_compressed(
+    sqlite_store: Store,
+) -> None:
+    async with at(sqlite_store) as client:
+        page = await client.get("/u/unknown")
+        [styles] = re.findall(r'href="(/static/site.css[^"]*)"', page.text)
+        named = await client.get(styles)
+        plain = await client.get("/static/site.css", headers={"Accept-Encoding": "identity"})
+    assert "immutable" in named.headers["cache-control"]
+    assert "immutable" not in plain.headers["cache-control"]
+    assert named.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert named.text == plain.text
 
 
 async def test_no_page_holds_inline_script_or_style_or_leaves_the_site(store: Store) -> None:

@@ -65,6 +65,18 @@ async def test_the_queue_shows_answers_then_overdue_today_and_the_next_days(stor
     assert tab_counts(page) == [6, 0]
 
 
+async def test_a_page_of_fifty_tasks_is_not_long(sqlite_store: Store) -> None:
+    site = await make_site(sqlite_store)
+    for number in range(60):
+        await queued(site, number)
+    async with await signed_in(site) as client:
+        page = await client.get("/tasks")
+        addresses = re.findall(r'(?:src|href)="(/static/[^"]+(?:js|css)[^"]*)"', page.text)
+        sizes = [len((await client.get(address)).content) for address in addresses]
+    assert (len(names(page)), len(sizes)) == (50, 4)
+    assert len(page.content) + sum(sizes) < 200_000
+
+
 async def test_figures_add_up_whatever_is_filtered(store: Store) -> None:
     site = await make_site(store)
     for number in range(3):

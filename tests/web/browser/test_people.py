@@ -45,6 +45,46 @@ async def title(page: Page, text: str) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text(text)
 
 
+async def test_a_person_is_found_held_released_and_ended_by_keyboard_alone(
+    browser: Browser, sqlite_store: Store, temporal_client: Client
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work:
+        ada = await blocked(work, "keys-hold")
+        async with served(work.site) as base, looking(browser) as page:
+            await page.goto(f"{base}/tasks")
+            await page.keyboard.press("/")
+            await page.keyboard.type("lovelace")
+            await page.keyboard.press("Enter")
+            await title(page, "People")
+            await page.keyboard.press("j")
+            await page.keyboard.press("Enter")
+            await title(page, "Ada Lovelace")
+            await page.keyboard.press("h")
+            dialog = page.get_by_role("dialog", name="Hold Ada Lovelace?")
+            await expect(dialog).to_be_visible()
+            await page.keyboard.press("Escape")
+            await expect(dialog).to_be_hidden()
+            await page.keyboard.press("h")
+            await dialog.get_by_label("Why").focus()
+            await page.keyboard.type("On leave.")
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("status")).to_contain_text("Held")
+            await expect(page.locator(".why")).to_contain_text("Grace Hopper: On leave.")
+            await page.keyboard.press("h")
+            await expect(page.get_by_role("status")).to_contain_text("Released")
+            await page.keyboard.press("e")
+            dialog = page.get_by_role("dialog", name="End the campaign for Ada Lovelace?")
+            await dialog.get_by_label("Why").focus()
+            await page.keyboard.type("Met in person.")
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("status")).to_contain_text("Ended")
+            await deliver(work)
+            await ada.handle.result()
+            await page.reload()
+            await expect(page.locator(".why")).to_contain_text("Ended: ")
+            await expect(page.get_by_role("button", name="Hold")).to_have_count(0)
+
+
 async def test_what_an_email_waits_for_is_mended_and_tried_again_by_keyboard_alone(
     browser: Browser, sqlite_store: Store, temporal_client: Client
 ) -> None:
