@@ -7,6 +7,7 @@ import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -113,7 +114,7 @@ def main() -> int:
         settings = Settings()
         start_logging(settings)
         log_through_python()
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except Exception as error:
         for line in report(error):
             print(line, file=sys.stderr)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+import uvloop
 from temporalio.worker import Worker
 
 from bench import floor
@@ -38,7 +39,7 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Settings()))
+    uvloop.run(run(Settings()))
     sys.stdout.flush()
     # Temporal's SDK may crash at the interpreter's own end (sdk-python issue 300).
     os._exit(0)
