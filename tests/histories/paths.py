@@ -326,6 +326,16 @@ async def soft_bounces(office: Office, mailer: MemoryMailer) -> Enrolled:
     return ada
 
 
+async def hurried(office: Office, mailer: MemoryMailer) -> Enrolled:
+    """Held, released and ended within a moment: what comes while a record is written is heard."""
+    ada = await _enroll(office, "hurried", (1, email("For {{ industry }}", "choose")))
+    await office.until(ada, _is(State.BLOCKED))
+    await ada.handle.signal("hold", {"hold_id": "h1"})
+    await ada.handle.signal("release", {"hold_id": "h1"})
+    await ada.handle.signal("end", {})
+    return ada
+
+
 PATHS: dict[str, Path] = {
     path.__name__: path
     for path in (
@@ -349,5 +359,6 @@ PATHS: dict[str, Path] = {
         slipped,
         enrolled_again,
         soft_bounces,
+        hurried,
     )
 }
