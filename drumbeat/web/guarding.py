@@ -20,7 +20,11 @@ UPLOADS = re.compile(r"/campaigns/(?:new|[a-z0-9-]{1,100}/enroll)")
 """Where files are uploaded; the page reads nothing before it knows who sends it."""
 LARGEST_LETTER = 4 * 1024 * 1024
 """Bytes of a form with a letter: a rendered one has up to a million characters."""
-LETTERS = re.compile(r"/tasks/[^/]{1,64}/(?:draft|send|schedule)")
+LETTERS = re.compile(
+    r"/tasks/[^/]{1,64}/(?:draft|send|schedule)"
+    r"|/emails/[^/]{1,64}/edit"
+    r"|/campaigns/[a-z0-9-]{1,100}/enroll/[^/]{1,64}/emails/\d{1,9}"
+)
 """Where a rep's letters are saved and sent."""
 
 STATIC = "/static/"

@@ -136,30 +136,8 @@ async def page(
     one_way = [column.asc() if ascending else column.desc() for column in place]
     each = [keys.where(one).order_by(*one_way).limit(PAGE).subquery() for one in _which(tab)]
     found = (union_all(*map(select, each)) if len(each) > 1 else select(each[0])).subquery()
-    shown: Select[Any] = (
-        select(
-            messages.c.enrollment_id,
-            messages.c.step,
-            messages.c.state,
-            messages.c.why,
-            messages.c.due_at,
-            messages.c.sent_at,
-            messages.c.updated_at,
-            messages.c.subject,
-            messages.c.bounced,
-            messages.c.elsewhere,
-            messages.c.answer,
-            found.c.moment,
-            enrollments.c.plan,
-            enrollments.c.state.label("enrollment_state"),
-            enrollments.c.ended_at,
-            enrollments.c.campaign,
-            enrollments.c.person_id,
-            campaigns.c.name.label("campaign_name"),
-            people.c.email,
-            people.c.fields,
-            reps.c.name.label("rep_name"),
-        )
+    shown = (
+        _shown(found.c.moment)
         .select_from(found)
         .join(
             messages,
@@ -167,16 +145,61 @@ async def page(
                 messages.c.enrollment_id == found.c.enrollment_id, messages.c.step == found.c.step
             ),
         )
-        .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
-        .join(people, people.c.id == enrollments.c.person_id)
-        .join(campaigns, campaigns.c.slug == enrollments.c.campaign)
-        .join(reps, reps.c.id == enrollments.c.rep_id)
     )
+    shown = _with_names(shown)
     order = (found.c.moment, messages.c.enrollment_id, messages.c.step)
     shown = shown.order_by(*(column.asc() if ascending else column.desc() for column in order))
     shown = shown.limit(PAGE)
     rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
+
+
+async def one(
+    tx: AsyncConnection, own: ColumnElement[bool], enrollment_id: str, step: int
+) -> Row[Any] | None:
+    """One email that a user may see, with the rep's draft that it would leave with."""
+    wanted = _with_names(_shown(messages.c.draft_id).select_from(messages)).where(
+        own, messages.c.enrollment_id == enrollment_id, messages.c.step == step
+    )
+    found: Row[Any] | None = (await tx.execute(wanted)).one_or_none()
+    return found
+
+
+def _shown(*others: ColumnElement[Any]) -> Select[Any]:
+    """What is shown of an email."""
+    return select(
+        messages.c.enrollment_id,
+        messages.c.step,
+        messages.c.state,
+        messages.c.why,
+        messages.c.due_at,
+        messages.c.sent_at,
+        messages.c.updated_at,
+        messages.c.subject,
+        messages.c.bounced,
+        messages.c.elsewhere,
+        messages.c.answer,
+        enrollments.c.plan,
+        enrollments.c.state.label("enrollment_state"),
+        enrollments.c.ended_at,
+        enrollments.c.campaign,
+        enrollments.c.person_id,
+        campaigns.c.name.label("campaign_name"),
+        people.c.email,
+        people.c.fields,
+        reps.c.name.label("rep_name"),
+        *others,
+    )
+
+
+def _with_names(emails: Select[Any]) -> Select[Any]:
+    """With the rows around each: its enrollment's, its person's, its campaign's, its rep's."""
+    return (
+        emails.join(enrollments, enrollments.c.id == messages.c.enrollment_id)
+        .join(people, people.c.id == enrollments.c.person_id)
+        .join(campaigns, campaigns.c.slug == enrollments.c.campaign)
+        .join(reps, reps.c.id == enrollments.c.rep_id)
+    )
 
 
 async def counts(tx: AsyncConnection, own: ColumnElement[bool]) -> Mapping[str, int]:

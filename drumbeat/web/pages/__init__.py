@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from drumbeat.web.pages import (
     campaigns,
     compose,
+    email_edit,
     emails,
     enrolling,
     feed,
@@ -17,6 +18,7 @@ from drumbeat.web.pages import (
 ROUTERS: tuple[APIRouter, ...] = (
     compose.router,
     tasks.router,
+    email_edit.router,
     emails.router,
     enrolling.router,
     campaigns.router,

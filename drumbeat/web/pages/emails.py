@@ -26,7 +26,7 @@ from drumbeat.web.beats import Beat, beats
 from drumbeat.web.cursors import pack, unpack
 from drumbeat.web.site import Site, TheSite, TheUser, page
 
-_SAID = ("retried", "skipped", "resolved", "moved", "not_yet_shown")
+_SAID = ("retried", "skipped", "resolved", "moved", "edited", "not_yet_shown")
 """What was done; the address names it, the texts word it."""
 
 router = APIRouter(prefix="/emails")
@@ -94,7 +94,7 @@ async def retry(
     request: Request, site: TheSite, user: TheUser, email_id: str, back: Text = ""
 ) -> Response:
     """Try a failed or blocked email again."""
-    case = await _case(site, user, email_id)
+    case = await case_of(site, user, email_id)
     return await _do(request, site, user, back, "retried", steering.retry(site.desk(user), *case))
 
 
@@ -108,7 +108,7 @@ async def skip(
     back: Text = "",
 ) -> Response:
     """Leave an email out."""
-    case, step = await _case(site, user, email_id)
+    case, step = await case_of(site, user, email_id)
     doing = steering.skip(site.desk(user), case, step, reason or None)
     return await _do(request, site, user, back, "skipped", doing)
 
@@ -118,7 +118,7 @@ async def resolve(
     request: Request, site: TheSite, user: TheUser, email_id: str, sent: Text, back: Text = ""
 ) -> Response:
     """Say of an email in doubt whether it was sent."""
-    case, step = await _case(site, user, email_id)
+    case, step = await case_of(site, user, email_id)
     doing = steering.resolve(site.desk(user), case, step, sent=sent == "yes")
     return await _do(request, site, user, back, "resolved", doing)
 
@@ -128,7 +128,7 @@ async def move(
     request: Request, site: TheSite, user: TheUser, email_id: str, at: Text, back: Text = ""
 ) -> Response:
     """Let an automatic email leave at another moment, local to its enrollment."""
-    case, step = await _case(site, user, email_id)
+    case, step = await case_of(site, user, email_id)
     return await _do(
         request, site, user, back, "moved", steering.move(site.desk(user), case, step, at)
     )
@@ -250,7 +250,7 @@ def _reasons(tab: Tab) -> Sequence[WhyCode]:
             return ()
 
 
-async def _case(site: Site, user: User, email_id: str) -> tuple[steering.Case, int]:
+async def case_of(site: Site, user: User, email_id: str) -> tuple[steering.Case, int]:
     """The enrollment and the step that an email's id names.
 
     Raises:
@@ -270,11 +270,16 @@ async def _case(site: Site, user: User, email_id: str) -> tuple[steering.Case, i
     return steering.Case(row.id, row.workflow_id, row.campaign, plan, zone, user.id), step
 
 
+def way_back(back: str) -> str:
+    """Where a form says that it came from, if that is a page of this site; else the list."""
+    return back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/emails"
+
+
 async def _do(
     request: Request, site: Site, user: User, back: str, said: str, doing: Any
 ) -> Response:
     """Carry something out and go back to the list; a refusal is shown above it."""
-    there = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/emails"
+    there = way_back(back)
     try:
         answer = await doing
     except (ActionError, TemporalUnreachable) as error:
