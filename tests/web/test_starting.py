@@ -56,7 +56,10 @@ def test_the_socket_listens_where_it_is_asked_to() -> None:
     with listening_socket("127.0.0.1", 0) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
         with socket.create_connection(listening.getsockname()):
-            pass
+            answering, _ = listening.accept()
+            with answering:
+                # An answer's second packet does not wait for the first one's acknowledgement.
+                assert answering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "x" * 70])

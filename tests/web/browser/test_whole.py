@@ -125,7 +125,7 @@ async def store_the_campaign(page: Page, shoot: Shoot) -> None:
     await expect(page.get_by_label("File")).to_be_focused()
     await choose(page, "every-step.yaml", "text/yaml", CAMPAIGN)
     await page.keyboard.press("Control+Enter")
-    await expect(page.get_by_text("Stored.")).to_be_visible()
+    await expect(page.get_by_role("status")).to_contain_text("is stored")
     await shoot("stored")
 
 
