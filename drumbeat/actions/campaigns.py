@@ -221,7 +221,7 @@ def _standing(which: ColumnElement[bool], now: datetime) -> Any:
         tasks.c.step == step,
         tasks.c.status.in_(_OPEN),
     )
-    is_late = or_(messages.c.due_at <= now, messages.c.why["code"].as_string().in_(_LATE))
+    is_late = or_(messages.c.due_at <= now, messages.c.reason.in_(_LATE))
     is_due = or_(
         tasks.c.id.is_not(None),
         messages.c.state.in_(_LEAVING),
@@ -237,7 +237,7 @@ def _standing(which: ColumnElement[bool], now: datetime) -> Any:
 
 
 def _emails(which: ColumnElement[bool]) -> Any:
-    why = messages.c.why["code"].as_string()
+    why = messages.c.reason
     is_cancelled = messages.c.state == MessageState.CANCELLED
     was_tried = messages.c.attempt > 0
     has_bounced = or_(

@@ -62,7 +62,7 @@ class Watch:
         Raises:
             StoreError: The database does not answer.
         """
-        state, reason = enrollments.c.state, messages.c.why["code"].as_string()
+        state, reason = enrollments.c.state, messages.c.reason
         async with self._store.read() as tx:
             running = await tx.execute(
                 select(state, func.count()).where(enrollments.c.ended_at.is_(None)).group_by(state)

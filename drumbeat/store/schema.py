@@ -10,6 +10,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    FetchedValue,
     ForeignKey,
     Index,
     Integer,
@@ -62,6 +63,11 @@ Json = JSON(none_as_null=True)
 """None is stored as NULL, not as the text `null`: so `IS NULL` finds it."""
 
 
+def _filled(name: str, length: int) -> Column[str]:
+    """A column that the database computes from others of its row (migration 0008)."""
+    return Column(name, String(length), FetchedValue())
+
+
 keys = Table(
     "keys",
     metadata,
@@ -109,6 +115,8 @@ people = Table(
     Column("revision", Integer, nullable=False),  # grows with every change of the fields
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    _filled("searchable", 600),  # address, names and company, lower case
+    Index("ix_people_searchable", "searchable", "id"),
 )
 
 reps = Table(
@@ -156,6 +164,7 @@ enrollments = Table(
     Column("replied_at", Moment),
     Column("bounced_at", Moment),
     Column("ended_at", Moment),
+    _filled("reason", 32),  # the code of `why`
     UniqueConstraint("campaign", "person_id", "round"),
     Index(
         "uq_enrollments_running",
@@ -165,6 +174,7 @@ enrollments = Table(
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
+    Index("ix_enrollments_reason", "reason", "person_id"),
     Index("ix_enrollments_standing", "campaign", "state", "outcome", "rep_id"),
     Index(
         "ix_enrollments_going_on",
@@ -204,6 +214,8 @@ messages = Table(
     Column("bounced", String(8)),  # hard, soft
     Column("answer", Text),  # the server's words
     Column("updated_at", Moment, nullable=False),
+    _filled("reason", 32),  # the code of `why`
+    Index("ix_messages_reason", "reason", "updated_at", "enrollment_id", "step"),
     Index("ix_messages_state_sent_at", "state", "sent_at", "enrollment_id", "step"),
     Index("ix_messages_state_updated_at", "state", "updated_at", "enrollment_id", "step"),
     Index("ix_messages_state_due_at", "state", "due_at", "updated_at", "enrollment_id", "step"),

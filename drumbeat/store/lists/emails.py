@@ -21,7 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drumbeat.campaign.states import MessageState
+from drumbeat.campaign.states import MessageState, WhyCode
+from drumbeat.store.lists.searching import holds_words, is_named
 from drumbeat.store.schema import Moment, campaigns, enrollments, messages, people, reps
 
 PAGE = 50
@@ -64,13 +65,15 @@ def _which(tab: Tab) -> Sequence[ColumnElement[bool]]:
         case Tab.SENT:
             return [and_(messages.c.state == MessageState.SENT, messages.c.bounced.is_(None))]
         case Tab.BOUNCED:
-            why = messages.c.why["code"].as_string()
-            refused = and_(
-                messages.c.state.in_(_MAY_HAVE_BOUNCED),
-                messages.c.bounced.is_(None),
-                why.in_(("bounced", "soft_bounce")),
+            refused = (
+                and_(
+                    messages.c.reason == code,
+                    messages.c.state.in_(_MAY_HAVE_BOUNCED),
+                    messages.c.bounced.is_(None),
+                )
+                for code in (WhyCode.BOUNCED, WhyCode.SOFT_BOUNCE)
             )
-            return [messages.c.bounced.is_not(None), refused]
+            return [messages.c.bounced.is_not(None), *refused]
         case Tab.CANCELLED:
             return [messages.c.state == MessageState.CANCELLED]
 
@@ -106,7 +109,7 @@ async def page(
         campaign: A slug; None: all.
         rep: A rep's id; None: all that the user may see.
         reason: A code of `WhyCode`.
-        search: Part of an address or of a subject.
+        search: Part of an address, a name, a company or a subject.
         after: The moment, the enrollment and the step of the last row of the page before.
     """
     moment, ascending = _order(tab)
@@ -120,12 +123,12 @@ async def page(
     if rep:
         keys = keys.where(enrollments.c.rep_id == rep)
     if reason:
-        keys = keys.where(messages.c.why["code"].as_string() == reason)
+        keys = keys.where(messages.c.reason == reason)
     if search:
         keys = keys.join(people, people.c.id == enrollments.c.person_id).where(
             or_(
-                people.c.email.contains(search.lower(), autoescape=True),
-                messages.c.subject.icontains(search, autoescape=True),
+                is_named(tx, search),
+                holds_words(tx, func.lower(messages.c.subject), search),
             )
         )
     if after is not None:

@@ -1,12 +1,12 @@
 """People and where each stands, as the People page lists them."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, True_, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from drumbeat.store.lists.searching import is_named
 from drumbeat.store.schema import campaigns, enrollments, people, reps
 
 PAGE = 50
@@ -30,7 +30,7 @@ def wanted_enrollments(
     if state:
         parts.append(enrollments.c.state == state)
     if reason:
-        parts.append(enrollments.c.why["code"].as_string() == reason)
+        parts.append(enrollments.c.reason == reason)
     if rep:
         parts.append(enrollments.c.rep_id == rep)
     if step is not None:
@@ -67,7 +67,7 @@ async def page(
         else:
             wanted = wanted.where(people.c.id.in_(few))
     if search:
-        wanted = wanted.where(_holds(tx, search))
+        wanted = wanted.where(await _found(tx, own, search))
     if after:
         wanted = wanted.where(people.c.email > after)
     found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
@@ -75,16 +75,17 @@ async def page(
     return rows
 
 
-def _holds(tx: AsyncConnection, search: str) -> ColumnElement[bool]:
-    """Whether an address or a field of a person holds a text.
+async def _found(tx: AsyncConnection, own: ColumnElement[bool], search: str) -> ColumnElement[bool]:
+    """Which people a search finds; named one by one where whoever asks sees everybody.
 
-    Not LIKE: it takes three times as long, and here it has to look at everybody.
+    The index of what is searched is looked through once; the order by address would lead through
+    all rows.
     """
-    find = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    # The fields are JSON: their text holds names and company, escaped where they are not ASCII.
-    known = func.lower(people.c.email + " " + cast(people.c.fields, String))
-    texts = dict.fromkeys((search.lower(), json.dumps(search)[1:-1].lower()))
-    return or_(*(find(known, text) > 0 for text in texts))
+    named = is_named(tx, search)
+    if not isinstance(own, True_):
+        return named
+    ids = (await tx.execute(select(people.c.id).where(named).limit(_FEW + 1))).scalars().all()
+    return people.c.id.in_(ids) if len(ids) <= _FEW else named
 
 
 async def _few(tx: AsyncConnection, which: ColumnElement[bool]) -> Sequence[str] | None:

@@ -1,6 +1,5 @@
 """The queries of the Tasks page: the queue in groups, its figures, and what is to come."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,9 +13,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
-    and_,
     case,
-    cast,
     func,
     literal,
     or_,
@@ -27,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.states import State, TaskStatus
+from drumbeat.store.lists.searching import holds_words, is_named
 from drumbeat.store.schema import (
     Moment,
     campaigns,
@@ -146,7 +144,7 @@ async def people_found(tx: AsyncConnection, filters: Filters) -> Found | None:
     """
     if not filters.q or filters.rep:
         return None
-    wanted = select(people.c.id).where(_named(tx, filters.q))
+    wanted = select(people.c.id).where(is_named(tx, filters.q))
     found = (await tx.execute(wanted.limit(MOST_PEOPLE + 1))).scalars().all()
     return found if len(found) <= MOST_PEOPLE else wanted
 
@@ -282,7 +280,7 @@ async def coming(
     if filters.campaign:
         wanted = wanted.where(enrollments.c.campaign == filters.campaign)
     if filters.q:
-        wanted = wanted.where(_named(tx, filters.q))
+        wanted = wanted.where(is_named(tx, filters.q))
     return (await tx.execute(wanted)).all()
 
 
@@ -335,27 +333,10 @@ def _conditions(
     return wanted
 
 
-def _named(tx: AsyncConnection, q: str) -> ColumnElement[bool]:
-    """Whether a person's address, or any field, holds each word of a text.
-
-    The fields' JSON is looked through as it is written: to read it takes several times as long.
-    """
-    find = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    known = func.lower(people.c.email + " " + cast(people.c.fields, String))
-    return and_(*(or_(*(find(known, text) > 0 for text in _written(word))) for word in q.split()))
-
-
 def _matches(tx: AsyncConnection, q: str, few: Found | None) -> ColumnElement[bool]:
     """Whether a task's subject, or its person, holds each word of a text."""
-    find = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    subject = func.lower(tasks.c.subject)
-    in_subject = and_(*(find(subject, word.lower()) > 0 for word in q.split()))
-    return or_(in_subject, _named(tx, q) if few is None else tasks.c.person_id.in_(few))
-
-
-def _written(word: str) -> list[str]:
-    """A word as JSON may hold it: what is not ASCII is escaped there."""
-    return sorted({word.lower(), json.dumps(word)[1:-1].lower()})
+    in_subject = holds_words(tx, func.lower(tasks.c.subject), q)
+    return or_(in_subject, is_named(tx, q) if few is None else tasks.c.person_id.in_(few))
 
 
 def group_of(task: Row[Any], today: date) -> Group:

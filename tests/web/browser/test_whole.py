@@ -17,12 +17,12 @@ from temporalio.client import Client
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import enrollments
 from drumbeat.store.users import Role
-from tests.office import Enrolled
+from tests.office import Enrolled, Handle
 from tests.waiting import until
 from tests.web.at_work import AtWork, at_work
 from tests.web.browser.desk import chromium, looking, served
 from tests.web.test_enrolling_page import set_part
-from workflows.campaign import CampaignWorkflow
+from workflows.messages import CampaignResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -164,7 +164,9 @@ async def write(page: Page, typed: str | None, shoot: Shoot) -> None:
 async def enrolled(work: AtWork) -> Enrolled:
     async with work.office.store.read() as tx:
         [row] = (await tx.execute(select(enrollments))).all()
-    handle = work.office.client.get_workflow_handle_for(CampaignWorkflow.run, row.workflow_id)
+    handle: Handle = work.office.client.get_workflow_handle(
+        row.workflow_id, result_type=CampaignResult
+    )
     ada = Enrolled(row.id, row.person_id, handle)
     await until(lambda: len(work.mailer.received) == 1, what="the first email has not left")
     return ada
