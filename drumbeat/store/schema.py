@@ -175,6 +175,7 @@ enrollments = Table(
         postgresql_where=text("ended_at IS NULL"),
     ),
     Index("ix_enrollments_reason", "reason", "person_id"),
+    Index("ix_enrollments_state", "state", "person_id"),
     Index("ix_enrollments_standing", "campaign", "state", "outcome", "rep_id"),
     Index(
         "ix_enrollments_going_on",
@@ -287,6 +288,8 @@ tasks = Table(
     Column("closed_by", String(64)),
     Column("outcome", Text),
     Column("text_id", String(64)),  # the rep's note or reason
+    _filled("searchable", 300),  # the subject, lower case
+    Index("ix_tasks_searchable", "status", "searchable", "person_id", "id"),
     UniqueConstraint("enrollment_id", "step"),
     Index("ix_tasks_rep_id_status_due", "rep_id", "status", "due"),
     # All that the order of everybody's queue hangs on.

@@ -166,7 +166,7 @@ async def read_list(
     async with site.store.read() as tx:
         reader = await reader_of(tx, site, user)
         today = reader.today
-        few = await lists.people_found(tx, filters)
+        few = await lists.found(tx, own, filters)
         figures = await lists.figures(tx, own, filters, today, few=few)
         after = await lists.one(tx, own, wanted.after) if wanted.after else None
         found = await lists.page(tx, own, filters, today, after=after, limit=PAGE + 1, few=few)
@@ -175,7 +175,7 @@ async def read_list(
         pane = await _pane(tx, chosen, reader) if chosen is not None else None
         coming: list[TaskRow] = []
         if filters.view is View.TODO and not _stops_before_later(rows, reader, has_more=has_more):
-            coming = await _coming(tx, user, filters, reader)
+            coming = await _coming(tx, user, filters, reader, few)
     return Listing(
         wanted=wanted if chosen is None else replace(wanted, task=chosen.id),
         reader=reader,
@@ -241,12 +241,16 @@ def _stops_before_later(rows: Sequence[Row[Any]], reader: Reader, *, has_more: b
 
 
 async def _coming(
-    tx: AsyncConnection, user: User, filters: Filters, reader: Reader
+    tx: AsyncConnection,
+    user: User,
+    filters: Filters,
+    reader: Reader,
+    few: lists.Found | None,
 ) -> list[TaskRow]:
     """The forecast tasks of the next days."""
     last_day = reader.now.astimezone(reader.zone).replace(hour=23, minute=59, second=59)
     until = (last_day + lists.AHEAD).astimezone(UTC)
-    found = await lists.coming(tx, access.own_enrollments(user), filters, until)
+    found = await lists.coming(tx, access.own_enrollments(user), filters, until, few=few)
     versions: dict[str, Campaign] = {}
     for version in {row.version for row in found}:
         versions[version] = await campaigns.load(tx, version)

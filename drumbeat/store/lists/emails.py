@@ -11,6 +11,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    True_,
     and_,
     func,
     literal,
@@ -22,10 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.states import MessageState, WhyCode
-from drumbeat.store.lists.searching import holds_words, is_named
+from drumbeat.store.lists.searching import holds_words, is_named, people_named
 from drumbeat.store.schema import Moment, campaigns, enrollments, messages, people, reps
 
 PAGE = 50
+_FEW = 1000
+"""People whom a search finds that are named one by one."""
 
 
 class Tab(StrEnum):
@@ -116,7 +119,7 @@ async def page(
     place = (moment, messages.c.enrollment_id, messages.c.step)
     # First which they are, from the indexes alone; then what is shown of these few.
     keys = select(messages.c.enrollment_id, messages.c.step, moment.label("moment")).where(own)
-    if campaign or rep or search:
+    if campaign or rep:
         keys = keys.join(enrollments, enrollments.c.id == messages.c.enrollment_id)
     if campaign:
         keys = keys.where(enrollments.c.campaign == campaign)
@@ -125,12 +128,7 @@ async def page(
     if reason:
         keys = keys.where(messages.c.reason == reason)
     if search:
-        keys = keys.join(people, people.c.id == enrollments.c.person_id).where(
-            or_(
-                is_named(tx, search),
-                holds_words(tx, func.lower(messages.c.subject), search),
-            )
-        )
+        keys = keys.where(await _found(tx, own, search))
     if after is not None:
         at, enrollment_id, step = after
         last = (literal(at, Moment()), literal(enrollment_id, String()), literal(step, Integer()))
@@ -155,6 +153,19 @@ async def page(
     shown = shown.limit(PAGE)
     rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
+
+
+async def _found(tx: AsyncConnection, own: ColumnElement[bool], search: str) -> ColumnElement[bool]:
+    """Which rows of `messages` a search finds, by person or subject."""
+    ids = await people_named(tx, search, _FEW) if isinstance(own, True_) else None
+    named = select(enrollments.c.id).join(people, people.c.id == enrollments.c.person_id)
+    by_person: ColumnElement[bool] = named.where(
+        enrollments.c.id == messages.c.enrollment_id, is_named(tx, search)
+    ).exists()
+    if ids is not None:
+        theirs = select(enrollments.c.id).where(enrollments.c.person_id.in_(ids))
+        by_person = messages.c.enrollment_id.in_(theirs)
+    return or_(by_person, holds_words(tx, func.lower(messages.c.subject), search))
 
 
 async def one(

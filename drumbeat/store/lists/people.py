@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, True_, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drumbeat.store.lists.searching import is_named
+from drumbeat.store.lists.searching import are_few, everybody_named, is_named
 from drumbeat.store.schema import campaigns, enrollments, people, reps
 
 PAGE = 50
@@ -67,25 +67,16 @@ async def page(
         else:
             wanted = wanted.where(people.c.id.in_(few))
     if search:
-        wanted = wanted.where(await _found(tx, own, search))
+        # Of many some are soon found in order; for few the order would lead through all rows.
+        if isinstance(own, True_) and await are_few(tx, search):
+            wanted = wanted.where(people.c.id.in_(everybody_named(tx, search)))
+        else:
+            wanted = wanted.where(is_named(tx, search))
     if after:
         wanted = wanted.where(people.c.email > after)
     found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
     rows: Sequence[Row[Any]] = found.all()
     return rows
-
-
-async def _found(tx: AsyncConnection, own: ColumnElement[bool], search: str) -> ColumnElement[bool]:
-    """Which people a search finds; named one by one where whoever asks sees everybody.
-
-    The index of what is searched is looked through once; the order by address would lead through
-    all rows.
-    """
-    named = is_named(tx, search)
-    if not isinstance(own, True_):
-        return named
-    ids = (await tx.execute(select(people.c.id).where(named).limit(_FEW + 1))).scalars().all()
-    return people.c.id.in_(ids) if len(ids) <= _FEW else named
 
 
 async def _few(tx: AsyncConnection, which: ColumnElement[bool]) -> Sequence[str] | None:

@@ -1,12 +1,14 @@
 """Whom a search means."""
 
 import string
+from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, String, and_, func, or_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.store.schema import people
 
+_MANY = 10_000
 _ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -31,4 +33,26 @@ def written(word: str) -> list[str]:
 
 def is_named(tx: AsyncConnection, text: str) -> ColumnElement[bool]:
     """Whether a person's address, names or company hold each word of a text."""
-    return holds_words(tx, people.c.searchable.cast(String), text)
+    return holds_words(tx, people.c.searchable, text)
+
+
+def everybody_named(tx: AsyncConnection, text: str) -> Select[tuple[str]]:
+    """The query for the ids of everybody whom a search means.
+
+    Its bound makes SQLite look through the index, not through the rows.
+    """
+    return select(people.c.id).where(people.c.searchable >= "", is_named(tx, text))
+
+
+async def people_named(tx: AsyncConnection, text: str, most: int) -> Sequence[str] | None:
+    """The ids of everybody whom a search means; None: they are more than `most`."""
+    wanted = everybody_named(tx, text).limit(most + 1)
+    found = [row.id for row in await tx.execute(wanted)]
+    return found if len(found) <= most else None
+
+
+async def are_few(tx: AsyncConnection, text: str) -> bool:
+    """Whether a search means so few that to sort them is quicker than to look in order."""
+    some = everybody_named(tx, text).limit(_MANY + 1).subquery()
+    found = await tx.execute(select(func.count()).select_from(some))
+    return found.scalar_one() <= _MANY

@@ -1,7 +1,7 @@
 """The queries of the Tasks page: the queue in groups, its figures, and what is to come."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign.model import Priority
 from drumbeat.campaign.states import State, TaskStatus
-from drumbeat.store.lists.searching import holds_words, is_named
+from drumbeat.store.lists.searching import everybody_named, holds_words, is_named, people_named
 from drumbeat.store.schema import (
     Moment,
     campaigns,
@@ -46,7 +46,18 @@ MOST_FORECAST = 100
 
 MOST_PEOPLE = 500
 """People whom a search finds that are named one by one."""
-Found = Sequence[str] | Select[tuple[str]]
+MOST_TASKS = 2000
+"""Open tasks that a search finds that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search among everybody's tasks has found before the list is made."""
+
+    people: Sequence[str] | Select[tuple[str]]
+    """Their ids; where they are many, the query that gives them."""
+    tasks: Sequence[str] | None
+    """The ids of the tasks that are not over; None: they are many."""
 
 
 class View(StrEnum):
@@ -118,7 +129,7 @@ async def figures(
         own: Which tasks may be seen.
         filters: The page's; `view` and `kind` are not looked at.
         today: The reader's date.
-        few: See `people_found`.
+        few: What `found` gives.
     """
     group = _group(today)
     wanted = (
@@ -136,17 +147,23 @@ async def figures(
     return Figures(tuple((row[0], row[1], Group(row[2]), row[3]) for row in found))
 
 
-async def people_found(tx: AsyncConnection, filters: Filters) -> Found | None:
-    """The ids of the people whom a search finds; where they are many, the query that gives them.
+async def found(tx: AsyncConnection, own: ColumnElement[bool], filters: Filters) -> Found | None:
+    """What a search finds, for a list of everybody's tasks.
 
-    For a list of everybody's tasks: to look through the people once is quicker than to look each
-    task's person up. None: nothing is searched, or the tasks are one rep's.
+    To look through people and tasks once is quicker than to do so for figures and list, and to look
+    each task's person up. None: nothing is searched, or the tasks are one rep's.
     """
     if not filters.q or filters.rep:
         return None
-    wanted = select(people.c.id).where(is_named(tx, filters.q))
-    found = (await tx.execute(wanted.limit(MOST_PEOPLE + 1))).scalars().all()
-    return found if len(found) <= MOST_PEOPLE else wanted
+    ids = await people_named(tx, filters.q, MOST_PEOPLE)
+    some = Found(everybody_named(tx, filters.q) if ids is None else ids, None)
+    matching = select(tasks.c.id).where(
+        tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
+        own,
+        _matches(tx, filters.q, some),
+    )
+    of_tasks = (await tx.execute(matching.limit(MOST_TASKS + 1))).scalars().all()
+    return replace(some, tasks=of_tasks) if len(of_tasks) <= MOST_TASKS else some
 
 
 async def page(
@@ -168,9 +185,11 @@ async def page(
         today: The reader's date.
         after: The task before the first wanted one, open or over; None: from the beginning.
         limit: At most so many.
-        few: See `people_found`.
+        few: What `found` gives.
     """
     # The order is found among the tasks alone; the rest is joined to the few that are shown.
+    if few is not None and filters.view is View.DONE:
+        few = replace(few, tasks=None)
     first = select(tasks.c.id).where(own, *_conditions(tx, filters, few)).limit(limit)
     if filters.q and few is None:
         first = first.join(people, people.c.id == tasks.c.person_id)
@@ -245,7 +264,12 @@ async def before(tx: AsyncConnection, person_id: str, limit: int) -> Sequence[Ro
 
 
 async def coming(
-    tx: AsyncConnection, own: ColumnElement[bool], filters: Filters, until: datetime
+    tx: AsyncConnection,
+    own: ColumnElement[bool],
+    filters: Filters,
+    until: datetime,
+    *,
+    few: Found | None = None,
 ) -> Sequence[Row[Any]]:
     """Enrollments that go on by themselves before a moment, the next ones: their tasks may open.
 
@@ -254,6 +278,7 @@ async def coming(
         own: Which enrollments may be seen.
         filters: The page's; kind and priority are known of the steps alone.
         until: UTC.
+        few: What `found` gives.
     """
     wanted = (
         select(
@@ -280,7 +305,9 @@ async def coming(
     if filters.campaign:
         wanted = wanted.where(enrollments.c.campaign == filters.campaign)
     if filters.q:
-        wanted = wanted.where(is_named(tx, filters.q))
+        wanted = wanted.where(
+            is_named(tx, filters.q) if few is None else enrollments.c.person_id.in_(few.people)
+        )
     return (await tx.execute(wanted)).all()
 
 
@@ -335,8 +362,10 @@ def _conditions(
 
 def _matches(tx: AsyncConnection, q: str, few: Found | None) -> ColumnElement[bool]:
     """Whether a task's subject, or its person, holds each word of a text."""
-    in_subject = holds_words(tx, func.lower(tasks.c.subject), q)
-    return or_(in_subject, is_named(tx, q) if few is None else tasks.c.person_id.in_(few))
+    if few is not None and few.tasks is not None:
+        return tasks.c.id.in_(few.tasks)
+    in_subject = holds_words(tx, tasks.c.searchable, q)
+    return or_(in_subject, is_named(tx, q) if few is None else tasks.c.person_id.in_(few.people))
 
 
 def group_of(task: Row[Any], today: date) -> Group:

@@ -32,6 +32,9 @@ def upgrade() -> None:
     text = f"substr(lower(email || ' ' || {names}), 1, 600)"
     add("people", "searchable", "VARCHAR(600)", text)
     op.create_index("ix_people_searchable", "people", ["searchable", "id"])
+    add("tasks", "searchable", "VARCHAR(300)", "substr(lower(subject), 1, 300)")
+    op.create_index("ix_tasks_searchable", "tasks", ["status", "searchable", "person_id", "id"])
     op.create_index("ix_enrollments_reason", "enrollments", ["reason", "person_id"])
+    op.create_index("ix_enrollments_state", "enrollments", ["state", "person_id"])
     place = ["updated_at", "enrollment_id", "step"]
     op.create_index("ix_messages_reason", "messages", ["reason", *place])
