@@ -24,7 +24,7 @@ from drumbeat.store.lists import campaigns as lists
 from drumbeat.store.users import Role
 from drumbeat.web.texts import texts
 
-FRESH_FOR = timedelta(seconds=8)
+FRESH_FOR = timedelta(seconds=5)
 """Figures are counted anew after that: none is more than 10 s old."""
 MOST_IN_ONE_ROW = 14
 """Days of a calendar strip; of a longer one, days without a step are drawn together."""

@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, expect
+from sqlalchemy import update
 
 from drumbeat.actions import signing
 from drumbeat.store import campaigns
 from drumbeat.store.engine import Store
+from drumbeat.store.schema import messages
 from drumbeat.store.users import Role
 from drumbeat.web.site import Site
 from tests.web.browser.desk import DESK, PHONE, chromium, faults, fits, looking, served
@@ -110,3 +112,25 @@ async def test_every_page_of_campaigns_fits_and_can_be_used_by_everybody(
             await expect(page.get_by_role("heading", level=1)).to_be_visible()
             await fits(page)
             assert await faults(page) == [], path
+
+
+async def test_the_figures_of_a_page_that_stays_open_are_counted_anew(
+    browser: Browser, site: Site
+) -> None:
+    async with served(site) as base, looking(browser, base_url=base) as page:
+        await page.goto("/campaigns/intro-q4")
+        figures = page.locator("#c-figures dd")
+        await expect(figures.first).to_have_text("3")
+        await page.goto("/campaigns")
+        row = page.locator("tr", has_text="intro-q4").locator("td.num").first
+        await expect(row).to_have_text("2")
+        one = await enrolled(site.store, "d@example.org", sent=1)
+        async with site.store.write() as tx:
+            await tx.execute(
+                update(messages).where(messages.c.enrollment_id == one).values(state="failed")
+            )
+        undecided = page.locator(".nav .count.bad")
+        await expect(undecided).to_have_text("1", timeout=11_000)
+        await expect(row).to_have_text("3", timeout=11_000)
+        await page.goto("/campaigns/intro-q4")
+        await expect(figures.first).to_have_text("4", timeout=11_000)
