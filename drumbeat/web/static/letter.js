@@ -9,12 +9,17 @@ function fit(frame) {
   if (inside && inside.body) frame.height = Math.ceil(inside.body.getBoundingClientRect().height) + 8;
 }
 
-// A prompt that nobody has typed over stays one: it is no text that may leave.
+// Prompts that nobody has typed over: they are no text that may leave.
+function prompts(letter) {
+  return [...letter.querySelectorAll("mark.drumbeat-prompt")]
+    .filter((mark) => mark.textContent.trim() === mark.dataset.prompt);
+}
+
 function html(letter) {
   const copy = letter.cloneNode(true);
+  for (const mark of prompts(copy)) mark.replaceWith(`{{! ${mark.dataset.prompt} }}`);
   for (const mark of copy.querySelectorAll("mark.drumbeat-prompt")) {
-    const isLeft = mark.textContent.trim() === mark.dataset.prompt;
-    mark.replaceWith(isLeft ? `{{! ${mark.dataset.prompt} }}` : mark.textContent);
+    mark.replaceWith(mark.textContent);
   }
   return copy.innerHTML;
 }
@@ -41,7 +46,16 @@ for (const frame of letters) {
       }
       if (event.key === "Escape") form.querySelector("button").focus();
     });
-    form.addEventListener("submit", () => { form.elements.html.value = html(letter); });
+    form.addEventListener("submit", (event) => {
+      const left = prompts(letter);
+      form.querySelector("[data-left]").hidden = left.length === 0;
+      if (left.length) {
+        event.preventDefault();
+        letter.focus();
+        frame.contentDocument.getSelection().selectAllChildren(left[0]);
+      }
+      form.elements.html.value = html(letter);
+    });
   };
   frame.addEventListener("load", ready);
   if (frame.contentDocument?.readyState === "complete") ready();

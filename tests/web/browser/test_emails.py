@@ -1,9 +1,10 @@
 """Emails in a real browser: decided, moved and left out by keyboard; on a phone; any name."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, ViewportSize, expect
 from sqlalchemy import update
 from temporalio.client import Client
 
@@ -74,6 +75,49 @@ async def test_of_an_email_in_doubt_its_rep_says_that_it_was_sent(
             await expect(page.get_by_text("Nothing to decide")).to_be_visible()
             await ada.handle.result()
             assert work.mailer.received == []
+
+
+BODY = "<p>Dear {{ first_name }}, it costs {{! the price }} a year.</p>"
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+async def test_an_automatic_email_is_rewritten_and_its_prompt_typed_over(
+    browser: Browser,
+    sqlite_store: Store,
+    temporal_client: Client,
+    tmp_path: Path,
+    viewport: ViewportSize,
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work:
+        one = paths.campaign(
+            "rewritten",
+            (1, paths.email(paths.SUBJECT, "choose")),
+            (2, paths.email("Second", "09:30", body=BODY)),
+        )
+        ada = await work.office.enroll(one, send_at="now")
+        await work.office.skip_until_sent(ada, 1)
+        await work.office.until(ada, lambda shown: shown.step == 2)
+        options = {"viewport": viewport, "bypass_csp": True}
+        async with served(work.site) as base, looking(browser, base_url=base, **options) as page:
+            await page.goto("/emails?tab=scheduled")
+            await page.get_by_role("link", name="Edit").click()
+            letter = page.frame_locator("iframe.letter").locator("#letter")
+            await expect(letter).to_have_attribute("contenteditable", "true")
+            await fits(page)
+            assert await faults(page) == []
+            await page.screenshot(path=tmp_path / "edit.png")
+            await page.keyboard.press("Control+Enter")
+            await expect(page.get_by_role("alert")).to_contain_text("type over it")
+            await expect(letter).to_be_focused()
+            await page.keyboard.type("nothing")
+            await expect(letter).to_contain_text("it costs nothing a year")
+            await page.get_by_label("Subject").fill("Only for you")
+            await page.keyboard.press("Control+Enter")
+            await expect(page.get_by_role("status")).to_contain_text("it leaves with this text")
+        await work.office.skip_until_sent(ada, 2)
+    left = work.mailer.received[-1].content
+    assert b"Subject: Only for you" in left
+    assert b"it costs nothing a year" in left
 
 
 async def test_a_scheduled_email_is_moved_and_left_out_by_keyboard_alone(
