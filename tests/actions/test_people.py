@@ -17,6 +17,7 @@ from drumbeat.store.schema import audit, campaigns, drafts, enrollments, message
 from drumbeat.store.schema import people as people_rows
 from tests.actions.tables_only import desk_without_temporal
 from tests.activities.world import MONDAY, Clock, Walk, World, call, campaign, email, local
+from tests.copying import values_of
 from tests.mail.memory import MemoryMailer
 from tests.office import Enrolled, Office
 
@@ -49,7 +50,7 @@ async def shown(world: World, campaign: str | None = None) -> people.PersonShown
 async def again_in(world: World, walk: Walk, slug: str) -> str:
     """The same person in another campaign; the new enrollment's id."""
     row = await walk.row()
-    values = row._asdict() | {"id": f"{walk.id[:-1]}x", "campaign": slug}
+    values = values_of(row) | {"id": f"{walk.id[:-1]}x", "campaign": slug}
     async with world.store.write() as tx:
         await tx.execute(insert(campaigns).values(slug=slug, name=slug, created_at=world.clock()))
         await tx.execute(insert(enrollments).values(values))

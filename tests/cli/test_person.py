@@ -21,6 +21,7 @@ from drumbeat.store.engine import Store
 from drumbeat.store.schema import campaigns, enrollments, holds, messages
 from tests.activities.world import Walk, World, call, campaign, email
 from tests.cli.conftest import Typed
+from tests.copying import values_of
 from tests.mail.memory import MemoryMailer
 from tests.office import Enrolled, Office, open_office
 from tests.temporal_server import TemporalServer
@@ -180,7 +181,7 @@ async def test_what_is_wrong_is_one_clear_line(ada: Walk, typed: Typed) -> None:
 async def test_where_several_campaigns_run_the_error_names_them(
     command_world: World, ada: Walk, typed: Typed
 ) -> None:
-    values = (await ada.row())._asdict() | {"id": "another", "campaign": "another"}
+    values = values_of(await ada.row()) | {"id": "another", "campaign": "another"}
     async with command_world.store.write() as tx:
         now = command_world.clock()
         row = {"slug": "another", "name": "Another", "created_at": now}

@@ -18,6 +18,7 @@ from drumbeat.store import holds, ledger, restoring
 from drumbeat.store.errors import RowMissing
 from drumbeat.store.schema import enrollments, events, marks, messages, outbox
 from tests.activities.world import Walk, World, bump, call, campaign, email
+from tests.copying import values_of
 
 
 async def mailbox_holds(world: World) -> Sequence[Row[Any]]:
@@ -44,12 +45,10 @@ async def rewind(walk: Walk, before: tuple[Row[Any], Row[Any]]) -> None:
         await tx.execute(
             update(messages)
             .where(messages.c.enrollment_id == walk.id)
-            .values(dict(of_message._mapping))
+            .values(values_of(of_message))
         )
         await tx.execute(
-            update(enrollments)
-            .where(enrollments.c.id == walk.id)
-            .values(dict(of_enrollment._mapping))
+            update(enrollments).where(enrollments.c.id == walk.id).values(values_of(of_enrollment))
         )
 
 
