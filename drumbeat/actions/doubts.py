@@ -121,7 +121,8 @@ class Doubts:
     async def _round(self) -> None:
         try:
             await self.look_once()
-            self._was_in_trouble = False
+            if not self._looking:  # else another round has yet to see whether the database is back
+                self._was_in_trouble = False
         except StoreError as error:
             if not self._was_in_trouble:  # said once, not every minute
                 _LOG.warning("emails in doubt wait: %s", type(error).__name__)

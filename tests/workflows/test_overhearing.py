@@ -78,7 +78,7 @@ async def test_an_end_that_comes_while_a_hold_is_recorded_is_heard(
     for name, payload in after:
         await handle.signal(name, payload)
     stubs.may_record.set()
-    result = await asyncio.wait_for(handle.result(), 20)
+    result = await asyncio.wait_for(handle.result(), 60)
     assert result.outcome in (Outcome.REMOVED, Outcome.REPLIED)
 
 
@@ -91,4 +91,4 @@ async def test_a_task_completed_while_its_hold_is_recorded_is_over(
     await asyncio.wait_for(stubs.recording.wait(), 20)
     await handle.signal("complete_task", TASK)
     stubs.may_record.set()
-    assert (await asyncio.wait_for(handle.result(), 20)).outcome is Outcome.COMPLETED
+    assert (await asyncio.wait_for(handle.result(), 60)).outcome is Outcome.COMPLETED
