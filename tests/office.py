@@ -178,17 +178,21 @@ class Office:
             row = await self.message(enrolled, step)
             if row is not None and row.state == "sent":
                 return row
-            await self.skip_to_next(enrolled)
+            await self.skip_to_next(enrolled, up_to=step)
 
     async def until_task(self, enrolled: Enrolled, step: int) -> None:
         """Skip to the step's day and wait until its task is open."""
         while await self.task(enrolled, step) is None:
-            await self.skip_to_next(enrolled)
+            await self.skip_to_next(enrolled, up_to=step)
 
-    async def skip_to_next(self, enrolled: Enrolled) -> None:
-        """Skip to when the workflow does something by itself, if that is not at once."""
+    async def skip_to_next(self, enrolled: Enrolled, *, up_to: int | None = None) -> None:
+        """Skip to when the workflow does something by itself, if that is not at once.
+
+        Not where it has gone past the step `up_to` meanwhile: it would go one step too far.
+        """
         progress = await enrolled.handle.query(CampaignWorkflow.progress)
-        if progress.next_at_utc is None:
+        is_past = up_to is not None and progress.step is not None and progress.step > up_to
+        if progress.next_at_utc is None or is_past:
             return
         virtual = datetime.now(UTC) + self._skipped.get(enrolled.id, timedelta())
         wait = progress.next_at_utc - virtual

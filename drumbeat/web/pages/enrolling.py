@@ -482,13 +482,15 @@ async def start(request: Request, site: TheSite, user: TheUser, slug: str, uploa
 async def _start(visit: Visit, status: int = 200, trouble: str | None = None) -> HTMLResponse:
     kept = visit.kept
     job = visit.desk.jobs.get(kept.id)
-    is_over = kept.result is not None
-    check = None if is_over or (job is not None and job.is_running) else await visit.check()
+    # Asked once: it may end while the page is made, which is then that of a job that runs.
+    is_running = kept.result is None and job is not None and job.is_running
+    check = await visit.check() if kept.result is None and not is_running else None
     return await visit.page(
         "enroll_start.html",
         status=status,
         check=check,
         job=job,
+        is_running=is_running,
         result=kept.result,
         trouble=trouble or (job.trouble if job is not None else None),
         screen=4,
