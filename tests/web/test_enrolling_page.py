@@ -26,6 +26,7 @@ from drumbeat.store.engine import Store
 from drumbeat.store.schema import drafts, enrollments, events, people
 from drumbeat.store.users import Role
 from drumbeat.temporal.client import TemporalUnreachable
+from drumbeat.web.enroll_desk import EnrollDesk, Job
 from drumbeat.web.guarding import LARGEST_UPLOAD
 from drumbeat.web.site import Site
 from tests.mail.memory import MemoryMailer
@@ -127,6 +128,26 @@ async def test_an_upload_leads_to_the_check_and_writes_nothing(
         assert "Step 3 would wait for missing data" in page
         assert await all_rows(store, people) == []
         assert "uploads" not in str(browser.cookies) and check[-24:] not in str(browser.cookies)
+
+
+async def test_a_run_that_ends_while_its_page_is_made_is_no_error(
+    sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with visiting(sqlite_store, tmp_path) as (browser, _):
+        check = await uploaded(browser)
+        asked = iter((True, False, False, False))
+        monkeypatch.setattr(Job, "is_running", property(lambda _: next(asked)))
+        monkeypatch.setattr(EnrollDesk, "jobs", property(lambda _: Running()), raising=False)
+        page = await browser.get(f"{check}/start")
+    assert page.status_code == 200
+    assert "Enrolling" in page.text
+
+
+class Running(dict[str, Job]):
+    """A run for every upload."""
+
+    def get(self, key: str, default: object = None) -> Job:
+        return Job(total=2)
 
 
 async def test_the_check_is_filtered_by_tabs_in_the_address(store: Store, tmp_path: Path) -> None:
