@@ -45,14 +45,14 @@ mark.drumbeat-prompt.is-at { outline: 2px solid light-dark(oklch(0.55 0.12 225),
 """  # noqa: E501 (a style sheet)
 
 
-def editor(html: str, *, quoted: str | None, names_way_out: bool, theme: str | None) -> str:
+def editor(html: str, *, quoted: str | None, unsubscribe_url: str, theme: str | None) -> str:
     """The document of the editor.
 
     Args:
         html: The letter's own text.
         quoted: The email that is appended below it; None: none.
-        names_way_out: Whether the letter itself says how to unsubscribe; else the line is shown
-            that is added when it is sent.
+        unsubscribe_url: The person's; where the letter does not name it, the line is shown that is
+            added when it is sent.
         theme: The user's; None: the system's.
     """
     if _COLOURED.search(html) or _COLOURED.search(quoted or ""):
@@ -65,7 +65,7 @@ def editor(html: str, *, quoted: str | None, names_way_out: bool, theme: str | N
             f'<div class="drumbeat-quoted"><p class="drumbeat-src">{source}</p>'
             f"{clean_draft(quoted)}</div>"
         )
-    if not names_way_out:
+    if unsubscribe_url not in html and escape(unsubscribe_url) not in html:
         link = "<u>unsubscribe</u>"
         parts.append(f'<p class="drumbeat-fine">{escape(UNSUBSCRIBE_LINE)}: {link}</p>')
     theme_of = f' data-theme="{escape(theme)}"' if theme else ""

@@ -18,14 +18,16 @@ def holds_words(tx: AsyncConnection, column: ColumnElement[str], text: str) -> C
     Not LIKE: it takes three times as long, and a search may have to look at everybody.
     """
     find = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    return and_(*(or_(*(find(column, one) > 0 for one in written(word))) for word in text.split()))
+    return and_(
+        *(or_(*(find(column, one) > 0 for one in spellings(word))) for word in text.split())
+    )
 
 
-def written(word: str) -> list[str]:
+def spellings(word: str) -> list[str]:
     """A word as the databases may hold it in lower case: SQLite lowers ASCII alone.
 
-    >>> written("ADA"), written("émile")
-    (['ada'], ['Émile', 'ÉmilE', 'émile'])
+    >>> spellings("ADA"), spellings("émile")
+    (['ada'], ['Émile', 'émile'])
     """
     forms = {word, word.lower(), word.capitalize(), word.upper()}
     return sorted({word.lower(), *(form.translate(_ASCII) for form in forms)})

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from html import escape
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -80,12 +79,11 @@ async def show_letter(
     """The letter itself, for the frame in which it is edited."""
     task = await _email_task(site, user, task_id)
     email = await _email(site, user, task, draft or None)
-    url = site.links.unsubscribe_url(task.enrollment_id)
     return framed(
         editor(
             email.html,
             quoted=email.quote.html if email.quote is not None else None,
-            names_way_out=url in email.html or escape(url) in email.html,
+            unsubscribe_url=site.links.unsubscribe_url(task.enrollment_id),
             theme=user.theme,
         )
     )

@@ -1,10 +1,9 @@
 """One automatic email, rewritten for its person before it leaves."""
 
-from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from drumbeat.actions import access, drafting, steering
 from drumbeat.actions.asking import Answer
@@ -16,7 +15,7 @@ from drumbeat.campaign.states import MessageState
 from drumbeat.store.lists import emails
 from drumbeat.temporal.client import TemporalUnreachable
 from drumbeat.web.letter_frame import editor, framed
-from drumbeat.web.pages.emails import case_of, shown, way_back
+from drumbeat.web.pages.emails import case_of, done, shown, way_back
 from drumbeat.web.site import Site, TheSite, TheUser, page
 
 router = APIRouter(prefix="/emails")
@@ -45,12 +44,11 @@ async def show_letter(
         )
     except ActionError as error:
         raise NotFound(str(error)) from error
-    url = site.links.unsubscribe_url(case.id)
     return framed(
         editor(
             email.html,
             quoted=email.quote.html if email.quote is not None else None,
-            names_way_out=url in email.html or escape(url) in email.html,
+            unsubscribe_url=site.links.unsubscribe_url(case.id),
             theme=user.theme,
         )
     )
@@ -69,19 +67,16 @@ async def save(
 ) -> Response:
     """Let it leave with the text that was typed."""
     case, step = await case_of(site, user, email_id)
-    doing = steering.edit(
-        site.desk(user), site.letters, case, step, subject=subject, body=html or text
-    )
     try:
-        answer = await doing
+        answer = await steering.edit(
+            site.desk(user), site.letters, case, step, subject=subject, body=html or text
+        )
     except (ActionError, TemporalUnreachable) as error:
         typed = {"subject": subject, "text": templates.text_of(html) if html else text}
         return await _page(
             request, site, user, email_id, back, status=409, trouble=str(error), typed=typed
         )
-    there = way_back(back)
-    said = "edited" if answer is Answer.DONE else "not_yet_shown"
-    return RedirectResponse(f"{there}{'&' if '?' in there else '?'}said={said}", 303)
+    return done(site, user, back, "edited" if answer is Answer.DONE else "not_yet_shown")
 
 
 async def _page(

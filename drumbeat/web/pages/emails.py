@@ -275,18 +275,22 @@ def way_back(back: str) -> str:
     return back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/emails"
 
 
+def done(site: Site, user: User, back: str, said: str) -> Response:
+    """Go back to the list, which says what was done; the shell's figures are counted anew."""
+    site.figures.pop(user.id, None)
+    there = way_back(back)
+    return RedirectResponse(f"{there}{'&' if '?' in there else '?'}said={said}", 303)
+
+
 async def _do(
     request: Request, site: Site, user: User, back: str, said: str, doing: Any
 ) -> Response:
     """Carry something out and go back to the list; a refusal is shown above it."""
-    there = way_back(back)
     try:
         answer = await doing
     except (ActionError, TemporalUnreachable) as error:
-        query = there.partition("?")[2]
+        query = way_back(back).partition("?")[2]
         asked = Request({**request.scope, "method": "GET", "query_string": query.encode()})
         return await _page(request, site, user, wanted_of(asked), status=409, trouble=str(error))
     is_shown = getattr(answer, "answer", answer) is Answer.DONE
-    site.figures.pop(user.id, None)
-    mark = "&" if "?" in there else "?"
-    return RedirectResponse(f"{there}{mark}said={said if is_shown else 'not_yet_shown'}", 303)
+    return done(site, user, back, said if is_shown else "not_yet_shown")

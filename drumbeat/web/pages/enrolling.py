@@ -346,8 +346,7 @@ async def show_letter(
     if letter.html is None:
         raise NotFound("there is no such email")
     url = visit.site.links.unsubscribe_url(letter.enrollment_id)
-    is_linked = url in letter.html or url.replace("&", "&amp;") in letter.html
-    return framed(editor(letter.html, quoted=None, names_way_out=is_linked, theme=user.theme))
+    return framed(editor(letter.html, quoted=None, unsubscribe_url=url, theme=user.theme))
 
 
 @router.post("/{upload}/emails/{line}")
