@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.campaign import templates, threads
 from drumbeat.campaign.calendar import Plan, PlannedStep, Standing
-from drumbeat.campaign.model import Campaign, EmailStep
+from drumbeat.campaign.model import Attachment, Campaign, EmailStep, Step
 from drumbeat.campaign.states import MessageState, TaskStatus, Why, WhyCode
 from drumbeat.campaign.templates import Body, MissingData
 from drumbeat.campaign.threads import EarlierEmail, Left, Thread
@@ -84,6 +84,11 @@ class Case:
         if not isinstance(step, EmailStep):
             raise TypeError(f"step {self.number} is no email")
         return step
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The files that travel with the email: the draft's, else the template's."""
+        return attachments_of(self.campaign.step(self.number), self.draft)
 
     def changed_since(self, other: "Case") -> bool:
         """Whether what the letter was built from is another now."""
@@ -223,8 +228,7 @@ class Letters:
             )
             draft = found.one_or_none()
         campaign = await campaigns.load(tx, row.version)
-        step = campaign.step(number)
-        attachments = step.template.attachments if isinstance(step, EmailStep) else ()
+        attachments = attachments_of(campaign.step(number), draft)
         return Case(
             enrollment=row,
             message=message,
@@ -293,7 +297,7 @@ class Letters:
             unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
             in_reply_to=thread.in_reply_to,
             references=thread.references,
-            attachments=case.step.template.attachments,
+            attachments=case.attachments,
         )
         try:
             composed = composing.compose(letter, case.blobs)
@@ -386,6 +390,15 @@ class Letters:
             sender=case.rep.name,
             unsubscribe_url=self._links.unsubscribe_url(case.enrollment.id),
         )
+
+
+def attachments_of(step: Step, draft: Row[Any] | None) -> tuple[Attachment, ...]:
+    """The files of a step's email; none where the step is no email."""
+    if not isinstance(step, EmailStep):
+        return ()
+    if draft is None or draft.attachments is None:
+        return step.template.attachments
+    return tuple(Attachment.model_validate(file) for file in draft.attachments)
 
 
 async def _enrollment(tx: AsyncConnection, enrollment_id: str) -> Row[Any]:

@@ -11,13 +11,16 @@ from urllib.parse import urlencode
 from sqlalchemy import insert
 
 from activities.letters import Case, Draftable, Letters, keep_shown
+from drumbeat.actions.attaching import Files
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError
 from drumbeat.campaign import templates
+from drumbeat.campaign.model import Attachment
 from drumbeat.campaign.people import BadAddress, normalise_address
 from drumbeat.campaign.states import Why, explain
 from drumbeat.campaign.templates import Body
 from drumbeat.mail.composing import Quote, clean_draft
+from drumbeat.store import campaigns
 from drumbeat.store.schema import drafts
 
 LINK_LIMITS = (
@@ -49,10 +52,7 @@ class EmailShown:
     """Why it may not leave as it stands."""
     is_draft: bool
     """Whether a rep has edited it."""
-    attachments: tuple[str, ...]
-    """Their files' names."""
-    sizes: tuple[int, ...] = ()
-    """Of the attachments, in bytes."""
+    attachments: tuple[Attachment, ...]
     cc: tuple[str, ...] = ()
     """Addresses."""
     in_thread: bool = False
@@ -119,8 +119,7 @@ async def show_email(
         prompts=templates.prompts_left(body),
         trouble=templates.check_typed(subject, body.html),
         is_draft=case.draft is not None,
-        attachments=tuple(file.filename for file in case.step.template.attachments),
-        sizes=tuple(file.size for file in case.step.template.attachments),
+        attachments=case.attachments,
         cc=tuple(case.draft.cc) if case.draft is not None else (),
         in_thread=shown.thread.in_reply_to is not None,
     )
@@ -137,6 +136,7 @@ async def save_draft(
     body: str | None,
     who: str | None,
     cc: Sequence[str] | None = None,
+    files: Files | None = None,
 ) -> tuple[str, str | None]:
     """Save a rep's text as a new draft; nothing uses it until the workflow is told.
 
@@ -150,12 +150,14 @@ async def save_draft(
         body: The new text, HTML or plain; None: as it was.
         who: The id of the rep.
         cc: The addresses of the new copies; None: as they were.
+        files: What changes among the files that travel with it; None: nothing.
 
     Returns:
         The draft's id, and what would keep it from being sent as it stands, if anything.
 
     Raises:
-        ActionError: It cannot be rendered, the text is empty or too long, or an address is none.
+        ActionError: It cannot be rendered, the text is empty or too long, an address is none, or
+            the files are too many or too large.
     """
     copies = None if cc is None else _addresses(cc)
     case = await _read(desk, letters, enrollment_id, step, draft_id)
@@ -171,8 +173,13 @@ async def save_draft(
     html = old_html if body is None else _typed(body, case.rep.signature)
     if copies is None:
         copies = list(case.draft.cc) if case.draft is not None else []
+    kept = None if case.draft is None else case.draft.attachments
+    if files is not None:
+        kept = [file.model_dump() for file in files.change(case.attachments)]
     new_id = f"d{secrets.token_hex(8)}"
     async with desk.store.write() as tx:
+        if files is not None:
+            await campaigns.keep_blobs(tx, files.contents)
         await tx.execute(
             insert(drafts).values(
                 id=new_id,
@@ -182,6 +189,7 @@ async def save_draft(
                 html=html,
                 cc=copies,
                 rendering=rendering.model_dump(),
+                attachments=kept,
                 who=who or "",
                 at=await desk.store.now(tx),
             )

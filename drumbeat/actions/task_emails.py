@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities.letters import Letters
 from drumbeat.actions import drafting
 from drumbeat.actions.asking import PATIENCE, Answer
+from drumbeat.actions.attaching import Files
 from drumbeat.actions.desk import Desk, moment
 from drumbeat.actions.drafting import EmailShown
 from drumbeat.actions.errors import ActionError
@@ -44,6 +45,7 @@ async def write_draft(
     body: str | None = None,
     cc: Sequence[str] | None = None,
     draft_id: str | None = None,
+    files: Files | None = None,
 ) -> tuple[str, str | None]:
     """Save a rep's text; `send`, `schedule` or `tasks.edit` make it the task's.
 
@@ -55,6 +57,7 @@ async def write_draft(
         body: HTML or plain text; None: as it was.
         cc: The addresses of the copies; None: as they were.
         draft_id: The draft before it; None: the task's, if there is one.
+        files: What changes among the files that travel with it; None: nothing.
 
     Returns:
         The draft's id, and what would keep it from being sent as it stands, if anything.
@@ -74,6 +77,7 @@ async def write_draft(
         body=body,
         who=hand.who,
         cc=cc,
+        files=files,
     )
 
 

@@ -1,6 +1,7 @@
 """`starter.py task`: the rep's queue."""
 
 import sys
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +11,10 @@ from sqlalchemy import ColumnElement
 
 from drumbeat.actions import task_emails, tasks
 from drumbeat.actions.asking import Answer
+from drumbeat.actions.attaching import Files, NewFile
 from drumbeat.actions.desk import Desk
 from drumbeat.actions.errors import ActionError
+from drumbeat.campaign import attachments
 from drumbeat.campaign.model import Priority
 from drumbeat.cli.context import Context
 from drumbeat.cli.errors import CommandRefused
@@ -39,6 +42,10 @@ Body = Annotated[str | None, _typed("--body", "The email's text: HTML, or plain 
 BodyFile = Annotated[
     Path | None,
     Parameter(name="--body-file", help="A file with the email's text; - is standard input."),
+]
+Attach = Annotated[
+    list[Path] | None,
+    Parameter(name="--attach", negative=(), help="A file to go with the email; repeatable."),
 ]
 EmailSubject = Annotated[str | None, _typed("--subject", "The email's subject.")]
 
@@ -158,6 +165,7 @@ async def complete(
     help_epilogue=example(
         "starter.py task send 3f2a9c0d1e4b5a67-4",
         "starter.py task send 3f2a9c0d1e4b5a67-4 --subject 'Friday' --body-file letter.html",
+        "starter.py task send 3f2a9c0d1e4b5a67-4 --attach offer.pdf",
     )
 )
 async def send(
@@ -167,6 +175,7 @@ async def send(
     subject: EmailSubject = None,
     body: Body = None,
     body_file: BodyFile = None,
+    attach: Attach = None,
     acting: As = None,
     json: Json = False,
 ) -> None:
@@ -178,7 +187,7 @@ async def send(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id, trouble = await _draft(context, desk, task_id, subject, text)
+        draft_id, trouble = await _draft(context, desk, task_id, subject, text, attach)
         try:
             done = await task_emails.send(desk, task_id, draft_id=draft_id)
         except ActionError as error:
@@ -199,6 +208,7 @@ async def schedule(
     subject: EmailSubject = None,
     body: Body = None,
     body_file: BodyFile = None,
+    attach: Attach = None,
     acting: As = None,
     json: Json = False,
 ) -> None:
@@ -206,7 +216,7 @@ async def schedule(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id, trouble = await _draft(context, desk, task_id, subject, text)
+        draft_id, trouble = await _draft(context, desk, task_id, subject, text, attach)
         if trouble is not None:
             await tasks.edit(desk, task_id, draft_id=draft_id)
             raise CommandRefused(f"not scheduled, the text is kept as a draft: {trouble}")
@@ -289,6 +299,7 @@ async def edit(
     ] = None,
     body: Body = None,
     body_file: BodyFile = None,
+    attach: Attach = None,
     acting: As = None,
     json: Json = False,
 ) -> None:
@@ -296,7 +307,7 @@ async def edit(
     text = _body(body, body_file)
     async with Context() as context:
         desk = await context.desk(acting)
-        draft_id, trouble = await _draft(context, desk, task_id, email_subject, text)
+        draft_id, trouble = await _draft(context, desk, task_id, email_subject, text, attach)
         done = await tasks.edit(
             desk,
             task_id,
@@ -310,14 +321,33 @@ async def edit(
 
 
 async def _draft(
-    context: Context, desk: Desk, task_id: str, subject: str | None, body: str | None
+    context: Context,
+    desk: Desk,
+    task_id: str,
+    subject: str | None,
+    body: str | None,
+    attach: Sequence[Path] | None,
 ) -> tuple[str | None, str | None]:
     """The draft of what was typed, and why it may not leave as it stands, if anything."""
-    if subject is None and body is None:
+    if subject is None and body is None and not attach:
         return None, None
+    files = Files(added=[_read(path) for path in attach]) if attach else None
     return await task_emails.write_draft(
-        desk, await context.letters(), task_id, subject=subject, body=body
+        desk, await context.letters(), task_id, subject=subject, body=body, files=files
     )
+
+
+def _read(path: Path) -> NewFile:
+    """A file to be attached.
+
+    Raises:
+        CommandRefused: It is larger than an email may carry.
+    """
+    with path.open("rb") as file:
+        content = file.read(attachments.MOST_BYTES + 1)
+    if len(content) > attachments.MOST_BYTES:
+        raise CommandRefused(f"{path}: an email may carry {attachments.MOST_BYTES:,} bytes")
+    return NewFile(path.name, content)
 
 
 def _body(body: str | None, file: Path | None) -> str | None:

@@ -69,7 +69,7 @@ def _email(email: EmailShown) -> dict[str, Any]:
         "prompts": list(email.prompts),
         "trouble": email.trouble,
         "is_draft": email.is_draft,
-        "attachments": list(email.attachments),
+        "attachments": [file.filename for file in email.attachments],
         "gmail": email.gmail,
         "outlook": email.outlook,
         "link_limits": LINK_LIMITS,
@@ -131,7 +131,7 @@ def _lines_of_email(email: EmailShown) -> Iterator[str]:
     yield f"To:      {email.to}"
     yield f"Subject: {email.subject}"
     if email.attachments:
-        yield f"Attached: {', '.join(email.attachments)}"
+        yield f"Attached: {', '.join(file.filename for file in email.attachments)}"
     yield ""
     yield from email.whole_text.splitlines()
     yield ""

@@ -50,9 +50,14 @@ async def save(
     await tx.execute(
         update(campaign_versions).where(campaign_versions.c.version == version).values(used_at=now)
     )
-    for sha256, data in attachments.items():
-        await insert_new(tx, blobs, {"sha256": sha256, "data": data})
+    await keep_blobs(tx, attachments)
     return version
+
+
+async def keep_blobs(tx: AsyncConnection, contents: Mapping[str, bytes]) -> None:
+    """Keep attachments' bytes, given by their SHA-256, unless they are there."""
+    for sha256, data in contents.items():
+        await insert_new(tx, blobs, {"sha256": sha256, "data": data})
 
 
 async def load(tx: AsyncConnection, version: str) -> Campaign:

@@ -312,6 +312,7 @@ drafts = Table(
     Column("html", Text, nullable=False),
     Column("cc", Json, nullable=False),
     Column("rendering", Json, nullable=False),  # templates.Body before the edit
+    Column("attachments", Json),  # [model.Attachment, …]; None: the template's
     Column("who", String(64), nullable=False),
     Column("at", Moment, nullable=False),
     Index("ix_drafts_enrollment_id_step", "enrollment_id", "step", "at"),

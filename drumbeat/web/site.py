@@ -189,6 +189,15 @@ def initials(name: str) -> str:
     return "".join(word[0].upper() for word in (words[:1] + words[1:][-1:]))
 
 
+def octets(size: int) -> str:
+    """How large a file is, as people read it.
+
+    >>> octets(12), octets(183_700), octets(1_250_000)
+    ('1 kB', '184 kB', '1.2 MB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 999_500 else f"{max(size / 1000, 1):.0f} kB"
+
+
 @cache
 def static(name: str) -> str:
     """The address of a file under `static/`; it changes with the file, so that it is kept long.
@@ -201,4 +210,4 @@ def static(name: str) -> str:
 
 
 PAGES.env.globals.update(t=texts(), beat_track=track, static=static)
-PAGES.env.filters.update(local=_local, city=city, initials=initials)
+PAGES.env.filters.update(local=_local, city=city, initials=initials, octets=octets)

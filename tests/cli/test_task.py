@@ -1,6 +1,7 @@
 """`task`, as typed, with real workflows."""
 
 import asyncio
+import email
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -199,6 +200,22 @@ async def test_an_edited_email_is_sent_with_the_reps_text(
     assert (await typed("task", "list")).out == "no tasks\n"
 
 
+async def test_a_file_is_sent_with_the_email(
+    office: Office, typed: Typed, mailer: MemoryMailer, tmp_path: Path
+) -> None:
+    enrolled = await at(office, letter())
+    for name in ("offer.pdf", "plan.txt"):
+        (tmp_path / name).write_text(f"This is {name}.")
+    files = [str(tmp_path / "offer.pdf"), str(tmp_path / "plan.txt")]
+    sent = await typed(
+        "task", "send", task_id(enrolled, 1), "--attach", files[0], "--attach", files[1]
+    )
+    assert (sent.status, sent.err) == (0, "")
+    message = email.message_from_bytes(mailer.received[0].content)
+    names = [part.get_filename() for part in message.walk() if part.get_filename()]
+    assert names == ["offer.pdf", "plan.txt"]
+
+
 async def test_a_text_that_may_not_be_sent_is_kept_and_the_command_refused(
     office: Office, typed: Typed, mailer: MemoryMailer
 ) -> None:
@@ -309,6 +326,7 @@ async def test_two_who_complete_at_once(office: Office, typed: Typed) -> None:
         (["list", "--as", "eve@example.com"], 1, "no rep has the address eve@example.com"),
         (["send", "x", "--body", "a", "--body-file", "b"], 1, "give --body or --body-file"),
         (["send", "x", "--body-file", "none.txt"], 1, "none.txt: no such file or directory"),
+        (["send", "x", "--attach", "none.pdf"], 1, "none.pdf: no such file or directory"),
         (["edit", "nobody-1"], 1, "nothing to change"),
         (["snooze", "x", "--to", "tomorrow"], 2, "tomorrow"),
         (["schedule", "x", "--at", "noon"], 2, "Write a date and a time"),

@@ -5,14 +5,16 @@ import email.policy
 import re
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from hashlib import sha256
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from httpx2 import Response
 from sqlalchemy import select
 from temporalio.client import Client
 
-from drumbeat.campaign.model import EmailStep
+from drumbeat.campaign.model import Attachment, EmailStep
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import drafts, tasks
 from drumbeat.web.letter_frame import with_prompts
@@ -351,3 +353,108 @@ def test_a_prompt_in_a_tag_is_left_for_the_check() -> None:
 def test_markup_in_a_prompt_is_shown_as_text() -> None:
     shown = with_prompts("<p>{{! 3 &lt; 4 &amp; so }}</p>")
     assert 'data-prompt="3 &lt; 4 &amp; so">3 &lt; 4 &amp; so</mark>' in shown
+
+
+def files_of(received: bytes) -> list[tuple[str | None, bytes]]:
+    """The names and bytes of what travelled with an email."""
+    parts = parsed(received).iter_attachments()
+    return [(part.get_filename(), part.get_payload(decode=True)) for part in parts]  # type: ignore[misc]  # bytes, as it is decoded
+
+
+async def attach(
+    work: AtWork, enrolled: Enrolled, name: str, content: bytes, draft: str = ""
+) -> Response:
+    """What the window is answered when a file is attached."""
+    return await work.grace.post(
+        f"/tasks/{task_id(enrolled, 1)}/attach",
+        data={"draft": draft},
+        files={"file": (name, content)},
+    )
+
+
+async def test_files_that_a_rep_attaches_travel_with_the_email(
+    store: Store, temporal_client: Client
+) -> None:
+    async with at_work(store, temporal_client) as work:
+        enrolled = await at_an_email(work)
+        path = f"/tasks/{task_id(enrolled, 1)}"
+        written = {"subject": "Mine", "body": "<p>My words</p>"}
+        draft = (await work.grace.post(f"{path}/draft", data=written)).json()["draft"]
+        for name, content in (
+            ("Angebot für Ada.pdf", b"%PDF offer"),
+            ("../../plan.txt", b"a plan"),
+        ):
+            answer = await attach(work, enrolled, name, content, draft)
+            assert answer.status_code == 200
+            draft = answer.json()["draft"]
+        assert answer.json()["files"] == [
+            {"name": "Angebot für Ada.pdf", "size": "1 kB"},
+            {"name": "plan.txt", "size": "1 kB"},
+        ]
+        gone = await work.grace.post(f"{path}/detach", data={"draft": draft, "place": 0})
+        assert gone.json()["files"] == [{"name": "plan.txt", "size": "1 kB"}]
+        page = await work.grace.get(f"{path}/compose")
+        assert 'title="plan.txt"' in page.text
+        assert "Angebot" not in page.text
+        # Typing goes on, and the files stay.
+        saved = await work.grace.post(
+            f"{path}/draft", data={**written, "subject": "Ours", "draft": gone.json()["draft"]}
+        )
+        await work.grace.post(
+            f"{path}/send", data={**written, "subject": "Ours", "draft": saved.json()["draft"]}
+        )
+        [received] = work.mailer.received
+        assert parsed(received.content)["Subject"] == "Ours"
+        assert "<p>My words</p>" in part(parsed(received.content), "html")
+        assert files_of(received.content) == [("plan.txt", b"a plan")]
+
+
+async def test_a_template_s_files_can_be_removed_and_come_back_with_the_template(
+    sqlite_store: Store, temporal_client: Client
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work:
+        content = b"the price list"
+        file = Attachment(path="files/prices.pdf", sha256=sha256(content).hexdigest(), size=14)
+        step = letter()
+        step = step.model_copy(
+            update={"template": step.template.model_copy(update={"attachments": (file,)})}
+        )
+        enrolled = await work.office.enroll(campaign(step), attachments={file.sha256: content})
+        await work.office.until_task(enrolled, 1)
+        path = f"/tasks/{task_id(enrolled, 1)}"
+        assert 'title="prices.pdf"' in (await work.grace.get(f"{path}/compose")).text
+        gone = await work.grace.post(f"{path}/detach", data={"place": 0})
+        assert gone.json()["files"] == []
+        assert 'title="prices.pdf"' not in (await work.grace.get(f"{path}/compose")).text
+        await work.grace.post(f"{path}/template")
+        page = await work.grace.get(f"{path}/compose")
+        assert 'title="prices.pdf"' in page.text
+        written = {"subject": "Hello", "body": "<p>Text</p>", "draft": field(page.text, "draft")}
+        await work.grace.post(f"{path}/send", data=written)
+        assert files_of(work.mailer.received[0].content) == [("prices.pdf", content)]
+
+
+async def test_what_cannot_be_attached_is_told_and_nothing_changes(
+    sqlite_store: Store, temporal_client: Client
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work:
+        enrolled = await at_an_email(work)
+        path = f"/tasks/{task_id(enrolled, 1)}"
+        first = await attach(work, enrolled, "large.bin", bytes(15_000_000))
+        draft = first.json()["draft"]
+        second = await attach(work, enrolled, "more.bin", bytes(5_000_001), draft)
+        assert second.status_code == 409
+        assert "an email may carry 20,000,000" in second.json()["error"]
+        too_large = await attach(work, enrolled, "huge.bin", bytes(23_000_000), draft)
+        assert too_large.status_code == 413
+        missing = await work.grace.post(f"{path}/detach", data={"draft": draft, "place": 1})
+        assert (missing.status_code, "no such file" in missing.json()["error"]) == (409, True)
+        none = await work.grace.post(f"{path}/attach", data={"draft": draft}, files={"x": b""})
+        assert none.status_code == 409
+        page = await work.grace.get(f"{path}/compose")
+        assert 'title="large.bin"' in page.text
+        assert page.text.count('class="file"') == 2  # it, and the one that a script copies
+        foreign = f"/tasks/{'0' * 16}-1"
+        for action in ("attach", "detach"):
+            answer = await work.grace.post(f"{foreign}/{action}", data={"place": 0})
+            assert answer.status_code == 404

@@ -12,24 +12,26 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy import Row
 
 from drumbeat.actions import access, drafting, task_emails, tasks
+from drumbeat.actions.attaching import Files, NewFile
 from drumbeat.actions.channels import channel
 from drumbeat.actions.desk import moment
 from drumbeat.actions.drafting import EmailShown
 from drumbeat.actions.errors import ActionError, NotFound
 from drumbeat.actions.people import local_moment
 from drumbeat.actions.signing import User
-from drumbeat.campaign import calendar, templates
+from drumbeat.campaign import attachments, calendar, templates
 from drumbeat.campaign.calendar import Plan, PlannedStep, Standing
 from drumbeat.campaign.states import TaskStatus
 from drumbeat.mail.composing import clean_draft
 from drumbeat.store.lists import tasks as lists
 from drumbeat.temporal.client import TemporalUnreachable
 from drumbeat.web.letter_frame import editor, framed
-from drumbeat.web.site import Site, TheSite, TheUser, page
+from drumbeat.web.site import Site, TheSite, TheUser, octets, page
 from drumbeat.web.task_answers import list_asked, sentence_of
 from drumbeat.web.task_list import Wanted, read_pane, reader_of, wanted_of
 from drumbeat.web.task_rows import Pane, Reader, day_text
 from drumbeat.web.texts import texts
+from drumbeat.web.uploading import uploaded
 
 router = APIRouter(prefix="/tasks")
 
@@ -143,6 +145,27 @@ async def save(
     )
 
 
+@router.post("/{task_id}/attach")
+async def attach(request: Request, site: TheSite, user: TheUser, task_id: str) -> Response:
+    """Let a file travel with the email."""
+    await _email_task(site, user, task_id)
+    async with uploaded(request, user) as sent:
+        if sent.content is None:
+            return JSONResponse({"error": texts()("compose.no_file")}, 409)
+        file = NewFile(sent.name, sent.content.read())
+        draft = sent.fields.get("draft")
+    return await _with_files(site, user, task_id, draft or None, Files(added=[file]))
+
+
+@router.post("/{task_id}/detach")
+async def detach(
+    site: TheSite, user: TheUser, task_id: str, place: Annotated[int, Form()], draft: Text = ""
+) -> Response:
+    """Let a file stay behind."""
+    await _email_task(site, user, task_id)
+    return await _with_files(site, user, task_id, draft or None, Files(removed=[place]))
+
+
 @router.post("/{task_id}/keep")
 async def keep(
     request: Request, site: TheSite, user: TheUser, task_id: str, draft: Text = ""
@@ -224,6 +247,30 @@ async def unschedule(
 
 
 # What they share
+
+
+async def _with_files(
+    site: Site, user: User, task_id: str, draft: str | None, files: Files
+) -> Response:
+    """Change the files of a draft; the window goes on with the draft that is made of it."""
+    try:
+        saved, _ = await task_emails.write_draft(
+            site.desk(user), site.letters, task_id, draft_id=draft, files=files
+        )
+    except ActionError as error:
+        return JSONResponse({"error": sentence_of(error)}, 409)
+    async with site.store.read() as tx:
+        reader = await reader_of(tx, site, user)
+    email = await _email(site, user, await _email_task(site, user, task_id), saved)
+    return JSONResponse(
+        {
+            "draft": saved,
+            "at": f"{reader.now.astimezone(reader.zone):%H:%M}",
+            "files": [
+                {"name": file.filename, "size": octets(file.size)} for file in email.attachments
+            ],
+        }
+    )
 
 
 async def _leave(
@@ -315,6 +362,7 @@ async def _window(
         today=reader.today,
         is_scheduled=task.status == TaskStatus.SCHEDULED,
         day_text=day_text,
+        most_bytes=attachments.MOST_BYTES,
     )
 
 

@@ -152,6 +152,7 @@ function ready() {
     const mark = event.target.closest("mark.drumbeat-prompt");
     if (mark) choose(mark);
   });
+  takesDrops(inside);
   letter.addEventListener("beforeinput", replacePrompt);
   letter.addEventListener("input", () => {
     // What a composition, or a browser's own undo, has put into a prompt is the rep's text.
@@ -233,6 +234,100 @@ async function saveNow() {
   }
 }
 
+// ---- attachments ----
+
+const attached = document.getElementById("attached");
+const filePicker = document.getElementById("file");
+let underWay = 0; // files on their way to the server
+let notAttached = 0; // files that could not be attached: an email must not leave without them unseen
+
+function showFiles(files) {
+  const list = attached.querySelector("ul");
+  const one = document.getElementById("attached-one").content.firstElementChild;
+  list.replaceChildren(...files.map((file) => {
+    const item = one.cloneNode(true);
+    item.querySelector("bdi").textContent = file.name;
+    item.querySelector(".clip").title = file.name;
+    item.querySelector("small").textContent = file.size;
+    const button = item.querySelector("button");
+    button.setAttribute("aria-label", button.getAttribute("aria-label") + file.name);
+    return item;
+  }));
+  attached.hidden = files.length === 0;
+  fit();
+}
+
+async function changeFiles(action, data, name) {
+  if (await saveNow() === false) { notAttached += 1; return; }
+  data.set("draft", form.elements.draft.value);
+  let reason = "";
+  try {
+    const answer = await fetch(`${address}/${action}`, { method: "POST", body: data });
+    if (answer.headers.get("Content-Type")?.startsWith("application/json")) {
+      const told = await answer.json();
+      if (answer.ok) {
+        form.elements.draft.value = told.draft;
+        isToKeep = true;
+        saved.textContent = words.saved.replace("{at}", told.at);
+        showFiles(told.files);
+        return;
+      }
+      reason = told.error;
+    } else if (answer.status === 413) reason = words.tooLarge;
+  } catch {
+    // The server cannot be reached: the words below say that the file is not attached.
+  }
+  notAttached += 1;
+  const failed = name ? words.notAttached.replace("{name}", name) : words.failed;
+  saved.textContent = reason ? `${failed}: ${reason}` : failed;
+}
+
+function attach(files) {
+  for (const file of files) {
+    underWay += 1;
+    running = running.then(async () => {
+      if (file.size > Number(words.most)) {
+        notAttached += 1;
+        saved.textContent = `${words.notAttached.replace("{name}", file.name)}: ${words.tooLarge}`;
+        return;
+      }
+      saved.textContent = words.attaching.replace("{name}", file.name);
+      const data = new FormData();
+      data.set("file", file);
+      await changeFiles("attach", data, file.name);
+    }).finally(() => { underWay -= 1; });
+  }
+}
+
+form.querySelector("[data-attach]").addEventListener("click", () => filePicker.click());
+filePicker.addEventListener("change", () => {
+  attach([...filePicker.files]);
+  filePicker.value = "";
+});
+attached.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-detach]");
+  if (!button) return;
+  const place = [...attached.querySelectorAll("li")].indexOf(button.closest("li"));
+  button.disabled = true;
+  running = running.then(async () => {
+    await changeFiles("detach", new URLSearchParams({ place }), "");
+    button.disabled = false;
+  });
+});
+
+// A file that is dropped anywhere on the window, the letter included, is attached.
+function takesDrops(target) {
+  target.addEventListener("dragover", (event) => {
+    if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+  });
+  target.addEventListener("drop", (event) => {
+    if (!event.dataTransfer.files.length) return;
+    event.preventDefault();
+    attach([...event.dataTransfer.files]);
+  });
+}
+takesDrops(document);
+
 form.addEventListener("input", (event) => {
   if (event.target.name === "subject" || event.target.name === "cc") changed();
 });
@@ -245,7 +340,7 @@ addEventListener("pagehide", () => {
 
 // What could not be saved is not left behind without a word.
 addEventListener("beforeunload", (event) => {
-  if (hasFailed && !isLeaving) event.preventDefault();
+  if ((hasFailed || underWay) && !isLeaving) event.preventDefault();
 });
 
 // ---- leaving the window ----
@@ -278,7 +373,9 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   isChanged = true;
+  const failed = notAttached;
   const answer = await save();
+  if (notAttached !== failed) return; // which file, and why, stands beside the title
   if (answer === "other") {
     if (schedule.open) schedule.close();
     document.getElementById("signature").hidden = false;

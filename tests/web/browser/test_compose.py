@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 from temporalio.client import Client
 
 from drumbeat.campaign.model import EmailStep
@@ -180,10 +180,65 @@ async def test_axe_finds_no_serious_fault(
 ) -> None:
     async with at_work(sqlite_store, temporal_client) as work, chromium() as browser:
         enrolled = await at_an_email(work, letter("Hello", BODY))
+        name = f"{'A very long name of a file ' * 5}.pdf"
+        long_name: FilePayload = {"name": name, "mimeType": "application/pdf", "buffer": b"%PDF"}
         async with served(work.site) as base:
             for viewport in (PHONE, {"width": 1280, "height": 800}):
                 given = {"viewport": viewport, "color_scheme": scheme, "bypass_csp": True}
                 async with looking(browser, **given) as page:
                     await open_window(page, base, enrolled)
+                    number = await page.locator("#attached li").count()
+                    await page.locator("#file").set_input_files(long_name)
+                    await expect(page.locator("#attached li")).to_have_count(number + 1)
                     assert await faults(page) == []
                     await fits(page)
+
+
+async def test_files_are_attached_removed_and_dropped(
+    sqlite_store: Store, temporal_client: Client
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work, chromium() as browser:
+        enrolled = await at_an_email(work, letter())
+        async with served(work.site) as base, looking(browser) as page:
+            await open_window(page, base, enrolled)
+            inside = page.frame_locator("#letter-frame").locator("#letter")
+            await inside.focus()
+            await page.keyboard.type("See below. ")
+            files: list[FilePayload] = [
+                {"name": f"offer {number}.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}
+                for number in (1, 2)
+            ]
+            async with page.expect_file_chooser() as choosing:
+                await page.get_by_role("button", name="Attach files").click()
+            await (await choosing.value).set_files(files)
+            attached = page.locator("#attached li")
+            await expect(attached).to_have_count(2)
+            await page.get_by_role("button", name="Remove offer 1.pdf").click()
+            await expect(attached).to_have_count(1)
+            await inside.evaluate(
+                """(letter) => {
+                    const data = new DataTransfer();
+                    data.items.add(new File(["dropped"], "note.txt"));
+                    letter.dispatchEvent(new DragEvent(
+                        "drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+                }"""
+            )
+            await expect(attached).to_have_count(2)
+            await fits(page)
+            large: FilePayload = {
+                "name": "film.mp4",
+                "mimeType": "video/mp4",
+                "buffer": bytes(20_000_001),
+            }
+            await page.locator("#file").set_input_files(large)
+            await expect(page.locator("#saved")).to_have_text(
+                "film.mp4 is not attached: an email may carry 20 MB"
+            )
+            await page.reload()
+            await expect(attached).to_have_text(["offer 2.pdf1 kB", "note.txt1 kB"])
+            await expect(inside).to_contain_text("See below.")
+            await page.keyboard.press("Control+Enter")
+            await expect(page.locator(".toast")).to_contain_text("is sent")
+        message = email.message_from_bytes(work.mailer.received[0].content)
+        names = [part.get_filename() for part in message.walk() if part.get_filename()]
+        assert names == ["offer 2.pdf", "note.txt"]
