@@ -64,7 +64,7 @@ Json = JSON(none_as_null=True)
 
 
 def _filled(name: str, length: int) -> Column[str]:
-    """A column that the database computes from others of its row (migration 0008)."""
+    """A column that the database computes from others of its row (migrations 0008, 0010)."""
     return Column(name, String(length), FetchedValue())
 
 
@@ -216,6 +216,8 @@ messages = Table(
     Column("answer", Text),  # the server's words
     Column("updated_at", Moment, nullable=False),
     _filled("reason", 32),  # the code of `why`
+    _filled("searchable", 300),  # the subject, lower case
+    Index("ix_messages_searchable", "state", "searchable", "enrollment_id", "step"),
     Index("ix_messages_reason", "reason", "updated_at", "enrollment_id", "step"),
     Index("ix_messages_state_sent_at", "state", "sent_at", "enrollment_id", "step"),
     Index("ix_messages_state_updated_at", "state", "updated_at", "enrollment_id", "step"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Integer,
     Row,
     Select,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,6 +48,11 @@ _NEEDS_A_DECISION = (MessageState.FAILED, MessageState.IN_DOUBT, MessageState.BL
 
 
 _MAY_HAVE_BOUNCED = (MessageState.CANCELLED, MessageState.FAILED, MessageState.BLOCKED)
+_STATES: Mapping[Tab, Sequence[str]] = {
+    Tab.DECIDE: _NEEDS_A_DECISION,
+    Tab.BOUNCED: (MessageState.SENT, *_MAY_HAVE_BOUNCED),
+}
+"""The states of a tab's emails, where it is not called as its only one."""
 
 
 def needs_a_decision() -> ColumnElement[bool]:
@@ -56,40 +63,105 @@ def needs_a_decision() -> ColumnElement[bool]:
     return messages.c.state.in_(_NEEDS_A_DECISION)
 
 
-def _which(tab: Tab) -> Sequence[ColumnElement[bool]]:
+def _which(tab: Tab, emails: FromClause) -> Sequence[ColumnElement[bool]]:
     """The conditions of a tab; an email meets one of them at most."""
+    columns = emails.c
     match tab:
         case Tab.DECIDE:
-            return [needs_a_decision()]
+            return [columns.state.in_(_NEEDS_A_DECISION)]
         case Tab.SCHEDULED:
-            return [messages.c.state == MessageState.SCHEDULED]
+            return [columns.state == MessageState.SCHEDULED]
         case Tab.SENDING:
-            return [messages.c.state == MessageState.SENDING]
+            return [columns.state == MessageState.SENDING]
         case Tab.SENT:
-            return [and_(messages.c.state == MessageState.SENT, messages.c.bounced.is_(None))]
+            return [and_(columns.state == MessageState.SENT, columns.bounced.is_(None))]
         case Tab.BOUNCED:
             refused = (
                 and_(
-                    messages.c.reason == code,
-                    messages.c.state.in_(_MAY_HAVE_BOUNCED),
-                    messages.c.bounced.is_(None),
+                    columns.reason == code,
+                    columns.state.in_(_MAY_HAVE_BOUNCED),
+                    columns.bounced.is_(None),
                 )
                 for code in (WhyCode.BOUNCED, WhyCode.SOFT_BOUNCE)
             )
-            return [messages.c.bounced.is_not(None), *refused]
+            return [columns.bounced.is_not(None), *refused]
         case Tab.CANCELLED:
-            return [messages.c.state == MessageState.CANCELLED]
+            return [columns.state == MessageState.CANCELLED]
 
 
-def _order(tab: Tab) -> tuple[Any, bool]:
+def _moment(tab: Tab, emails: FromClause) -> tuple[ColumnElement[datetime], bool]:
     """The moment by which a tab is ordered, and whether the earliest comes first."""
     match tab:
         case Tab.SCHEDULED | Tab.SENDING:
-            return func.coalesce(messages.c.due_at, messages.c.updated_at), True
+            return func.coalesce(emails.c.due_at, emails.c.updated_at), True
         case Tab.SENT:
-            return messages.c.sent_at, False
+            return emails.c.sent_at, False
         case _:
-            return messages.c.updated_at, False
+            return emails.c.updated_at, False
+
+
+_LISTED = ("enrollment_id", "step", "state", "reason", "bounced", "subject", "searchable")
+_COLUMNS = [messages.c[name] for name in (*_LISTED, "due_at", "sent_at", "updated_at")]
+
+
+def _gathered(*emails: Select[Any]) -> FromClause:
+    """Emails that are few enough to be gathered before they are ordered.
+
+    The databases would else look through everybody's in their order until a page is full.
+    """
+    chosen = emails[0] if len(emails) == 1 else union(*emails)
+    return chosen.cte("gathered").prefix_with("MATERIALIZED")
+
+
+async def _searched(
+    tx: AsyncConnection, own: ColumnElement[bool], tab: Tab, search: str | None
+) -> tuple[FromClause, Sequence[ColumnElement[bool]]]:
+    """Where to look for emails that a user may see, and what a search asks of each there."""
+    if not isinstance(own, True_):
+        emails = _gathered(select(*_COLUMNS).where(own))
+        if not search:
+            return emails, ()
+        of_own = enrollments.c.id.in_(select(emails.c.enrollment_id))
+        named = emails.c.enrollment_id.in_(_named(tx, search).where(of_own))
+        return emails, (or_(named, holds_words(tx, emails.c.searchable, search)),)
+    if not search:
+        return messages, ()
+    ids = await people_named(tx, search, _FEW)
+    subjects = await _with_subject(tx, tab, search) if ids is not None else None
+    if ids is not None and subjects is not None:
+        of_these = select(enrollments.c.id).where(enrollments.c.person_id.in_(ids))
+        return _gathered(
+            select(*_COLUMNS).where(messages.c.enrollment_id.in_(of_these)),
+            select(*_COLUMNS).where(
+                tuple_(messages.c.enrollment_id, messages.c.step).in_(subjects)
+            ),
+        ), ()
+    # Of so many some are soon found in order. One value for each row: an EXISTS would have
+    # PostgreSQL look through all people first.
+    its_own = enrollments.c.id == messages.c.enrollment_id
+    person = enrollments.join(people, people.c.id == enrollments.c.person_id)
+    is_theirs = select(is_named(tx, search)).select_from(person).where(its_own).scalar_subquery()
+    return messages, (or_(is_theirs, holds_words(tx, messages.c.searchable, search)),)
+
+
+def _named(tx: AsyncConnection, search: str) -> Select[tuple[str]]:
+    """The enrollments of people whom a search means."""
+    named = select(enrollments.c.id).join(people, people.c.id == enrollments.c.person_id)
+    return named.where(is_named(tx, search))
+
+
+async def _with_subject(
+    tx: AsyncConnection, tab: Tab, search: str
+) -> Sequence[tuple[str, int]] | None:
+    """The emails of a tab whose subject a search means; None: they are many."""
+    # The bound makes SQLite look through the index alone.
+    wanted = select(messages.c.enrollment_id, messages.c.step).where(
+        messages.c.state.in_(_STATES.get(tab, (tab.value,))),
+        messages.c.searchable >= "",
+        holds_words(tx, messages.c.searchable, search),
+    )
+    found = [(row[0], row[1]) for row in await tx.execute(wanted.limit(_FEW + 1))]
+    return found if len(found) <= _FEW else None
 
 
 async def page(
@@ -115,27 +187,28 @@ async def page(
         search: Part of an address, a name, a company or a subject.
         after: The moment, the enrollment and the step of the last row of the page before.
     """
-    moment, ascending = _order(tab)
-    place = (moment, messages.c.enrollment_id, messages.c.step)
+    emails, found_by = await _searched(tx, own, tab, search)
+    moment, ascending = _moment(tab, emails)
+    place = (moment, emails.c.enrollment_id, emails.c.step)
     # First which they are, from the indexes alone; then what is shown of these few.
-    keys = select(messages.c.enrollment_id, messages.c.step, moment.label("moment")).where(own)
+    keys = select(emails.c.enrollment_id, emails.c.step, moment.label("moment")).where(*found_by)
     if campaign or rep:
-        keys = keys.join(enrollments, enrollments.c.id == messages.c.enrollment_id)
+        keys = keys.join(enrollments, enrollments.c.id == emails.c.enrollment_id)
     if campaign:
         keys = keys.where(enrollments.c.campaign == campaign)
     if rep:
         keys = keys.where(enrollments.c.rep_id == rep)
     if reason:
-        keys = keys.where(messages.c.reason == reason)
-    if search:
-        keys = keys.where(await _found(tx, own, search))
+        keys = keys.where(emails.c.reason == reason)
     if after is not None:
         at, enrollment_id, step = after
         last = (literal(at, Moment()), literal(enrollment_id, String()), literal(step, Integer()))
         beyond = tuple_(*place) > tuple_(*last) if ascending else tuple_(*place) < tuple_(*last)
         keys = keys.where(beyond)
     one_way = [column.asc() if ascending else column.desc() for column in place]
-    each = [keys.where(one).order_by(*one_way).limit(PAGE).subquery() for one in _which(tab)]
+    each = [
+        keys.where(one).order_by(*one_way).limit(PAGE).subquery() for one in _which(tab, emails)
+    ]
     found = (union_all(*map(select, each)) if len(each) > 1 else select(each[0])).subquery()
     shown = (
         _shown(found.c.moment)
@@ -153,19 +226,6 @@ async def page(
     shown = shown.limit(PAGE)
     rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
-
-
-async def _found(tx: AsyncConnection, own: ColumnElement[bool], search: str) -> ColumnElement[bool]:
-    """Which rows of `messages` a search finds, by person or subject."""
-    ids = await people_named(tx, search, _FEW) if isinstance(own, True_) else None
-    named = select(enrollments.c.id).join(people, people.c.id == enrollments.c.person_id)
-    by_person: ColumnElement[bool] = named.where(
-        enrollments.c.id == messages.c.enrollment_id, is_named(tx, search)
-    ).exists()
-    if ids is not None:
-        theirs = select(enrollments.c.id).where(enrollments.c.person_id.in_(ids))
-        by_person = messages.c.enrollment_id.in_(theirs)
-    return or_(by_person, holds_words(tx, func.lower(messages.c.subject), search))
 
 
 async def one(

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, True_, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drumbeat.store.lists.searching import are_few, everybody_named, is_named
+from drumbeat.store.lists.searching import is_named
 from drumbeat.store.schema import campaigns, enrollments, people, reps
 
 PAGE = 50
@@ -66,16 +66,31 @@ async def page(
             wanted = wanted.where(exists().where(enrollments.c.person_id == people.c.id, which))
         else:
             wanted = wanted.where(people.c.id.in_(few))
+    if search and isinstance(own, True_):
+        return await _searched(tx, wanted, search, after)
     if search:
-        # Of many some are soon found in order; for few the order would lead through all rows.
-        if isinstance(own, True_) and await are_few(tx, search):
-            wanted = wanted.where(people.c.id.in_(everybody_named(tx, search)))
-        else:
-            wanted = wanted.where(is_named(tx, search))
+        wanted = wanted.where(is_named(tx, search))
     if after:
         wanted = wanted.where(people.c.email > after)
     found = await tx.execute(wanted.order_by(people.c.email).limit(PAGE))
     rows: Sequence[Row[Any]] = found.all()
+    return rows
+
+
+async def _searched(
+    tx: AsyncConnection, wanted: Select[Any], search: str, after: str | None
+) -> Sequence[Row[Any]]:
+    """One page of those among everybody whom a search means.
+
+    They come in the order of the index that is searched: what it holds begins with the address.
+    """
+    order = (people.c.searchable, people.c.id)
+    named = wanted.with_only_columns(people.c.id).where(is_named(tx, search))
+    last = select(people.c.searchable).where(people.c.email == after).scalar_subquery()
+    named = named.where(people.c.searchable > (last if after else ""))
+    ids = (await tx.execute(named.order_by(*order).limit(PAGE))).scalars().all()
+    shown = wanted.where(people.c.id.in_(ids)).order_by(*order)
+    rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()
     return rows
 
 

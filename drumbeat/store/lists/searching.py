@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drumbeat.store.schema import people
 
-_MANY = 10_000
 _ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -51,10 +50,3 @@ async def people_named(tx: AsyncConnection, text: str, most: int) -> Sequence[st
     wanted = everybody_named(tx, text).limit(most + 1)
     found = [row.id for row in await tx.execute(wanted)]
     return found if len(found) <= most else None
-
-
-async def are_few(tx: AsyncConnection, text: str) -> bool:
-    """Whether a search means so few that to sort them is quicker than to look in order."""
-    some = everybody_named(tx, text).limit(_MANY + 1).subquery()
-    found = await tx.execute(select(func.count()).select_from(some))
-    return found.scalar_one() <= _MANY

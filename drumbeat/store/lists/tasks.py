@@ -157,8 +157,10 @@ async def found(tx: AsyncConnection, own: ColumnElement[bool], filters: Filters)
         return None
     ids = await people_named(tx, filters.q, MOST_PEOPLE)
     some = Found(everybody_named(tx, filters.q) if ids is None else ids, None)
+    # The bound makes SQLite look through the index, not through the rows.
     matching = select(tasks.c.id).where(
         tasks.c.status.in_((TaskStatus.OPEN, TaskStatus.SCHEDULED)),
+        tasks.c.searchable >= "",
         own,
         _matches(tx, filters.q, some),
     )
