@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,8 @@ class Party:
     """The database's own key for ids."""
     again: bool = False
     also: bool = False
+    fills: Mapping[str, str] = field(default_factory=dict)
+    """Token -> what those get who are enrolled and have no value for it."""
     seen: dict[str, int] = field(default_factory=dict)
     """The ids of people decided on so far, and on which line they stood."""
 
@@ -64,9 +66,11 @@ class Decision:
     """An enrollment that was written before and never started."""
 
 
-def decide_without_tables(launches: Launches, rows: Sequence[PersonRow]) -> list[Decision]:
+def decide_without_tables(
+    launches: Launches, rows: Sequence[PersonRow], fills: Mapping[str, str]
+) -> list[Decision]:
     """Decide where there is no database: nobody is known."""
-    return [_by_launch(launches, row, None, 1) for row in rows]
+    return [_by_launch(launches, _filled(row, None, fills), None, 1) for row in rows]
 
 
 async def decide(
@@ -138,7 +142,17 @@ def _decide(
     if (why := _why_excluded(party, history, against)) is not None:
         return result(Result.EXCLUDED, why)
     rounds = [one.round for one in here]
+    row = _filled(row, filled, party.fills)
+    filled = person.filled_by(row) if person is not None else None
+    changed = filled if filled != person else None
     return _by_launch(party.launches, row, filled, max(rounds, default=0) + 1, changed)
+
+
+def _filled(row: PersonRow, person: Known | None, fills: Mapping[str, str]) -> PersonRow:
+    """The row with a value for each token that neither it nor what is known has one for."""
+    known = row.fields if person is None else person.fields
+    lacking = {token: text for token, text in fills.items() if not known.get(token)}
+    return replace(row, fields={**row.fields, **lacking}) if lacking else row
 
 
 def _why_excluded(

@@ -57,6 +57,8 @@ class Order:
     """Whether those may be enrolled once more whose enrollment has ended."""
     also: bool = False
     """Whether those may be enrolled who are active in another campaign."""
+    fills: Mapping[str, str] = field(default_factory=dict)
+    """Token -> what those get who are enrolled and have no value for it."""
     acting: Rep | None = None
     """Who does it; None: the rep."""
     user_id: str | None = None
@@ -119,14 +121,15 @@ async def rehearse(store: Store | None, order: Order) -> Report:
     if store is None:
         launches = Launches(order.campaign, order.rep, order.choices, datetime.now(UTC))
         launches.check({row.timezone for row in rows})
-        return _report(order, [_person(one) for one in decide_without_tables(launches, rows)])
+        decided = decide_without_tables(launches, rows, order.fills)
+        return _report(order, [_person(one) for one in decided])
     found: list[PersonReport] = []
     async with store.read() as tx:
         await _refuse_archived(tx, order.campaign)
         key = await keys.people_key(tx)
         launches = Launches(order.campaign, order.rep, order.choices, await store.now(tx))
         launches.check(await _zones(tx, key, order))
-        party = Party(launches, key, again=order.again, also=order.also)
+        party = Party(launches, key, again=order.again, also=order.also, fills=order.fills)
         for batch in _batches(rows):
             known = await people.known(tx, key, [row.email for row in batch])
             found += [_person(one) for one in await decide(tx, party, batch, known)]
@@ -171,7 +174,7 @@ async def enroll(
         store=store,
         client=client,
         task_queue=task_queue,
-        party=Party(launches, key, again=order.again, also=order.also),
+        party=Party(launches, key, again=order.again, also=order.also, fills=order.fills),
         version=await _begin(store, order, reps),
         rep_id=reps.id_of(order.rep),
         who=order.who(reps),

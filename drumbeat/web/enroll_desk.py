@@ -131,7 +131,10 @@ class EnrollDesk:
 
     async def check(self, site: Site, user_id: str, kept: Kept) -> Check:
         """What would be done; with nothing changed."""
-        key = (kept.again, kept.also, kept.rep_id, kept.send_at, tuple(sorted(kept.times.items())))
+        key = (
+            *(kept.again, kept.also, kept.rep_id, kept.send_at),
+            *(tuple(sorted(kept.times.items())), tuple(sorted(kept.fills.items()))),
+        )
         known = self._checks.get(kept.id)
         began = time.monotonic()
         if known is not None and known.key == key and began < known.until:
@@ -215,6 +218,7 @@ class EnrollDesk:
             choices=choices(campaign, kept),
             again=kept.again,
             also=kept.also,
+            fills=kept.fills,
             user_id=user_id,
             texts=kept.texts,
         )

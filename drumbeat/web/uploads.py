@@ -55,6 +55,8 @@ class Kept:
     rows: int
     again: bool = False
     also: bool = False
+    fills: dict[str, str] = field(default_factory=dict)
+    """Token -> what those get who would be enrolled and lack it."""
     send_at: str | None = None
     times: dict[int, str] = field(default_factory=dict)
     """Step -> clock time, HH:MM."""

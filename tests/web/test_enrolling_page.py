@@ -14,14 +14,17 @@ from pathlib import Path
 
 import pytest
 from httpx2 import AsyncClient, Response
+from sqlalchemy import select
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from drumbeat.actions import enrolling
 from drumbeat.actions.starting import start_enrollment
 from drumbeat.campaign.model import Campaign, Day, EmailStep, Send, TaskStep, Template
+from drumbeat.campaign.people import PersonRow
 from drumbeat.mail.rendering import Renderer
-from drumbeat.store import campaigns
+from drumbeat.store import campaigns, keys
+from drumbeat.store import people as store_people
 from drumbeat.store.engine import Store
 from drumbeat.store.schema import drafts, enrollments, events, people
 from drumbeat.store.users import Role
@@ -493,3 +496,45 @@ async def sent(mailer: MemoryMailer, number: int) -> dict[str, str]:
 def set_part(site: Site, name: str, value: object) -> None:
     """Change a part of a site, which is frozen."""
     object.__setattr__(site, name, value)
+
+
+async def test_those_who_lack_a_token_get_what_is_filled_in_for_all_and_nobody_else(
+    store: Store, temporal_client: Client, tmp_path: Path
+) -> None:
+    async with at_work(store, temporal_client) as work:
+        here = await own_campaign(store)
+        set_part(work.site, "uploads", tmp_path / "uploads")
+        set_part(work.site, "task_queue", work.office.task_queue)
+        known = PersonRow(1, "known@example.org", {"first_name": "Known", "lanes": "7"})
+        async with store.write() as tx:
+            key = await keys.people_key(tx)
+            await store_people.insert_all(tx, key, [known], await store.now(tx))
+        browser = work.grace
+        file = PEOPLE + b"known@example.org,Known,Person,Old Inc,\n"
+        check = await uploaded(browser, file, here=here)
+        assert "1 person lacks it" in (await browser.get(check)).text
+        too_long = await browser.post(f"{check}/fill", data={"lanes": "x" * 8001})
+        assert too_long.status_code == 409
+        assert "has more than 8,000 characters" in too_long.text
+        typed = {"lanes": " four ", "first_name": "Nobody", "email": "eve@example.org"}
+        assert (await browser.post(f"{check}/fill", data=typed)).status_code == 303
+        page = (await browser.get(check)).text
+        assert "Filled for those who lack it" in page
+        assert "lacks a token" not in page
+        assert 'value="four"' in page
+        # It can be taken back, and given again.
+        await browser.post(f"{check}/fill", data={"lanes": ""})
+        assert "1 person lacks a token." in (await browser.get(check)).text
+        await browser.post(f"{check}/fill", data=typed)
+        await browser.post(f"{check}/times", data={"when": "now"})
+        await browser.post(f"{check}/start")
+        await until_over(browser, check)
+        async with store.read() as tx:
+            found = await tx.execute(select(people.c.email, people.c.fields))
+        rows = {address: fields for address, fields in found}
+        assert {address: fields["lanes"] for address, fields in rows.items()} == {
+            "ada@example.org": "12",
+            "grace.h@example.org": "four",
+            "known@example.org": "7",
+        }
+        assert rows["grace.h@example.org"]["first_name"] == "Grace"

@@ -2,30 +2,25 @@
 
 import asyncio
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Row
 
-from drumbeat.actions import first_emails
 from drumbeat.actions.deciding import Result as What
 from drumbeat.actions.enrolling import PersonReport
-from drumbeat.actions.errors import ActionError, NotFound
-from drumbeat.actions.first_emails import OwnText, first_email
+from drumbeat.actions.errors import ActionError
 from drumbeat.actions.rejects import write_rejects
 from drumbeat.actions.signing import User
 from drumbeat.campaign import templates
-from drumbeat.campaign.model import Campaign, EmailStep, Send
-from drumbeat.campaign.people import read_people
-from drumbeat.campaign.planning import LaunchError, parse_clock
-from drumbeat.campaign.templates import Body, MissingData
+from drumbeat.campaign.model import Campaign, EmailStep
+from drumbeat.campaign.people import MAX_COLUMNS, field_fault, read_people
 from drumbeat.reps import Rep
-from drumbeat.store.lists import campaigns as lists
 from drumbeat.store.users import Role
-from drumbeat.web.enroll_desk import TROUBLES, Check, EnrollDesk, enroll_desk, is_chosen
-from drumbeat.web.letter_frame import editor, framed
+from drumbeat.web.enroll_desk import TROUBLES, Check, enroll_desk
+from drumbeat.web.enroll_visit import PAGE, Visit, campaign_of, visit_of
 from drumbeat.web.site import PAGES, Site, TheSite, TheUser, is_htmx, page
 from drumbeat.web.texts import texts
 from drumbeat.web.uploading import uploaded
@@ -33,45 +28,9 @@ from drumbeat.web.uploads import Kept
 
 router = APIRouter(prefix="/campaigns/{slug}/enroll")
 
-PAGE = 50
-"""Rows of a table or a list."""
 TABS = ("look", "enrolled", "already", "excluded", "rejected", "all")
 
 Text = Annotated[str, Form()]
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request of the screens after the first."""
-
-    request: Request
-    site: Site
-    user: User
-    row: Row[Any]
-    """The campaign's."""
-    kept: Kept
-    desk: EnrollDesk
-
-    @property
-    def here(self) -> str:
-        """The address of the check, under which the other screens lie."""
-        return f"/campaigns/{self.row.slug}/enroll/{self.kept.id}"
-
-    async def check(self) -> Check:
-        """What enrolling would do."""
-        return await self.desk.check(self.site, self.user.id, self.kept)
-
-    async def page(self, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-        """A screen."""
-        rep = self.site.reps.by_id(self.kept.rep_id)
-        given = {"row": self.row, "kept": self.kept, "here": self.here, "rep": rep, **values}
-        return await page(
-            self.request, self.user, name, status=status, section="campaigns", **given
-        )
-
-    def to(self, path: str = "") -> RedirectResponse:
-        """To another screen."""
-        return RedirectResponse(self.here + path, 303)
 
 
 # 1 Upload
@@ -80,13 +39,13 @@ class Visit:
 @router.get("")
 async def show_upload(request: Request, site: TheSite, user: TheUser, slug: str) -> HTMLResponse:
     """Where the file is uploaded."""
-    return await _upload(request, site, user, await _campaign(site, slug), {})
+    return await _upload(request, site, user, await campaign_of(site, slug), {})
 
 
 @router.post("")
 async def take_upload(request: Request, site: TheSite, user: TheUser, slug: str) -> Response:
     """Take the file; what is wrong with it as a whole is said at once."""
-    row = await _campaign(site, slug)
+    row = await campaign_of(site, slug)
     desk = enroll_desk(request, site)
     async with uploaded(request, user) as sent:
         rep = _rep(site, user, sent.fields.get("rep", ""))
@@ -163,20 +122,34 @@ async def show_check(
     after: int = 0,
 ) -> Response:
     """Who will be enrolled, who not, and why."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     if visit.kept.is_begun:
         return visit.to("/start")
     return await _check(visit, show, after)
 
 
-async def _check(visit: Visit, show: str, after: int) -> HTMLResponse:
+async def _check(
+    visit: Visit,
+    show: str,
+    after: int,
+    *,
+    status: int = 200,
+    fill_trouble: str | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> HTMLResponse:
     check = await visit.check()
+    missing = dict(check.missing)
     counts = {tab: len(_tab(check, tab)) for tab in TABS}
     tab = show if show in TABS else ("look" if counts["look"] else "enrolled")
     rows = [one for one in _tab(check, tab) if one.line > after]
     return await visit.page(
         "enroll_check.html",
+        status=status,
         check=check,
+        missing=missing,
+        fillable=[*missing, *(token for token in visit.kept.fills if token not in missing)],
+        fill_trouble=fill_trouble,
+        typed=typed or {},
         counts=counts,
         tab=tab,
         after=after,
@@ -199,8 +172,29 @@ async def choose_options(
     also: Text = "",
 ) -> Response:
     """Whether those may be enrolled who were before, or who are in another campaign."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     visit.kept.again, visit.kept.also = bool(again), bool(also)
+    visit.desk.uploads.write(visit.kept)
+    return visit.to()
+
+
+@router.post("/{upload}/fill")
+async def fill(request: Request, site: TheSite, user: TheUser, slug: str, upload: str) -> Response:
+    """Give all who lack a token the same text for it; an empty one takes it back."""
+    visit = await visit_of(request, site, user, slug, upload)
+    form = await request.form(max_files=0, max_fields=MAX_COLUMNS)
+    lacked = {token for token, _ in (await visit.check()).missing} | set(visit.kept.fills)
+    typed = {
+        name: value.strip()
+        for name, value in form.items()
+        if isinstance(value, str) and name in lacked
+    }
+    for token, text in typed.items():
+        fault = field_fault(token, text)
+        if fault is not None:
+            return await _check(visit, "", 0, status=409, fill_trouble=fault, typed=typed)
+    fills = {**visit.kept.fills, **typed}
+    visit.kept.fills = {token: text for token, text in fills.items() if text}
     visit.desk.uploads.write(visit.kept)
     return visit.to()
 
@@ -210,7 +204,7 @@ async def show_rejected(
     request: Request, site: TheSite, user: TheUser, slug: str, upload: str
 ) -> Response:
     """The rejected rows as a file."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     if visit.kept.result is not None:
         rows = visit.kept.result.rejects
     else:
@@ -225,213 +219,9 @@ async def show_rejected(
 @router.post("/{upload}/leave")
 async def leave(request: Request, site: TheSite, user: TheUser, slug: str, upload: str) -> Response:
     """Forget the upload."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     visit.desk.forget(visit.kept)
     return RedirectResponse(f"/campaigns/{slug}", 303)
-
-
-# 3 First email and times
-
-
-@router.get("/{upload}/emails")
-async def show_emails(
-    request: Request,
-    site: TheSite,
-    user: TheUser,
-    slug: str,
-    upload: str,
-    person: int = 0,
-    edit: bool = False,
-    q: str = "",
-    after: int = 0,
-) -> Response:
-    """The first email of each person, its send time, and each fixed step's time."""
-    visit = await _visit(request, site, user, slug, upload)
-    if visit.kept.is_begun:
-        return visit.to("/start")
-    return await _emails(visit, person, edit=edit, q=q, after=after)
-
-
-async def _emails(
-    visit: Visit,
-    line: int = 0,
-    *,
-    edit: bool = False,
-    q: str = "",
-    after: int = 0,
-    status: int = 200,
-    **values: Any,
-) -> HTMLResponse:
-    check = await visit.check()
-    people = check.those(What.ENROLLED)
-    wanted = q.strip().casefold()
-    found = [one for one in people if wanted in f"{name_of(one)} {one.email}".casefold()]
-    listed = [one for one in found if one.line > after]
-    person = next((one for one in people if one.line == line), None)
-    if person is None and listed:
-        person = listed[0]
-    first = first_email(check.campaign)
-    given: dict[str, Any] = {
-        "check": check,
-        "people": listed[:PAGE],
-        "number": len(found),
-        "next": listed[PAGE - 1].line if len(listed) > PAGE else None,
-        "q": q,
-        "find": q,
-        "after": after,
-        "person": person,
-        "name_of": name_of,
-        "edit": edit,
-        "first": first,
-        "may_edit": first is not None and not first[1].is_task,
-        "letter": None if person is None or first is None else await _letter(visit, check, person),
-        "is_chosen": is_chosen(check.campaign),
-        "fixed": _fixed(check.campaign),
-        "trouble": check.trouble,
-        "text_trouble": None,
-        "typed": {},
-    }
-    return await visit.page("enroll_emails.html", status=status, screen=3, **(given | values))
-
-
-@router.post("/{upload}/times")
-async def choose_times(
-    request: Request, site: TheSite, user: TheUser, slug: str, upload: str
-) -> Response:
-    """When the first email leaves, and each step with a fixed time."""
-    visit = await _visit(request, site, user, slug, upload)
-    form = await request.form(max_files=0, max_fields=1100)
-    typed = {name: value for name, value in form.items() if isinstance(value, str)}
-    before = (visit.kept.send_at, visit.kept.times)
-    campaign = (await visit.check()).campaign
-    line = int(typed["person"]) if typed.get("person", "").isdecimal() else 0
-    trouble = _choose(visit.kept, campaign, typed)
-    if trouble is None:
-        trouble = (await visit.check()).trouble
-    if trouble is not None:
-        visit.kept.send_at, visit.kept.times = before
-        return await _emails(visit, line, status=409, trouble=trouble, typed=typed)
-    visit.desk.uploads.write(visit.kept)
-    return visit.to("/start" if typed.get("go") else f"/emails?person={line}")
-
-
-def _choose(kept: Kept, campaign: Campaign, typed: dict[str, str]) -> str | None:
-    """Take the choices over; why they cannot be."""
-    kept.times = {}
-    for number, _, step in _fixed(campaign):
-        clock = typed.get(f"step-{number}", "").strip()[:5]
-        try:
-            if clock and parse_clock(clock) != step.send_time:
-                kept.times[number] = clock
-        except LaunchError as error:
-            return str(error)
-    if is_chosen(campaign):
-        kept.send_at = None
-        if typed.get("when") == "at":
-            kept.send_at = typed.get("send_at", "").strip()[:40]
-            if not kept.send_at:
-                return texts()("enrolling.no_moment")
-    return None
-
-
-@router.get("/{upload}/letter/{line}")
-async def show_letter(
-    request: Request, site: TheSite, user: TheUser, slug: str, upload: str, line: int
-) -> HTMLResponse:
-    """A person's first email, for the frame in which it is shown and rewritten."""
-    visit = await _visit(request, site, user, slug, upload)
-    check = await visit.check()
-    person = _person(check, line)
-    letter = await _letter(visit, check, person)
-    if letter.html is None:
-        raise NotFound("there is no such email")
-    url = visit.site.links.unsubscribe_url(letter.enrollment_id)
-    return framed(editor(letter.html, quoted=None, unsubscribe_url=url, theme=user.theme))
-
-
-@router.post("/{upload}/emails/{line}")
-async def rewrite(
-    request: Request,
-    site: TheSite,
-    user: TheUser,
-    slug: str,
-    upload: str,
-    line: int,
-    subject: Text = "",
-    html: Text = "",
-    text: Text = "",
-    reset: Text = "",
-) -> Response:
-    """Keep a person's own text, or go back to the template."""
-    visit = await _visit(request, site, user, slug, upload)
-    check = await visit.check()
-    person = _person(check, line)
-    if reset:
-        visit.kept.texts.pop(person.email, None)
-    else:
-        try:
-            visit.kept.texts[person.email] = await _own(visit, check, person, subject, html or text)
-        except ActionError as error:
-            typed = {"subject": subject, "text": templates.text_of(html) if html else text}
-            return await _emails(
-                visit, line, edit=True, status=409, text_trouble=str(error), typed=typed
-            )
-    visit.desk.uploads.write(visit.kept)
-    return visit.to(f"/emails?person={line}")
-
-
-@dataclass(frozen=True, slots=True)
-class LetterShown:
-    """A person's first email."""
-
-    enrollment_id: str
-    subject: str
-    html: str | None
-    """None: it cannot be made, see `why` and `missing`."""
-    text: str = ""
-    is_own: bool = False
-    missing: tuple[str, ...] = ()
-    why: str | None = None
-
-
-async def _letter(visit: Visit, check: Check, person: PersonReport) -> LetterShown:
-    enrollment_id = first_emails.future_id(visit.kept.id, person.email)
-    own = visit.kept.texts.get(person.email)
-    if own is not None:
-        shown = templates.text_of(own.html)
-        return LetterShown(enrollment_id, own.subject, own.html, shown, is_own=True)
-    try:
-        body = await _rendered(visit, check, person)
-    except ActionError as error:
-        return LetterShown(enrollment_id, "", None, why=str(error))
-    if isinstance(body, MissingData):
-        return LetterShown(enrollment_id, "", None, missing=body.tokens)
-    return LetterShown(enrollment_id, body.subject or "", body.html, body.text)
-
-
-async def _rendered(visit: Visit, check: Check, person: PersonReport) -> Body | MissingData:
-    rep = visit.site.reps.by_id(visit.kept.rep_id)
-    if rep is None:
-        raise ActionError(texts()("enrolling.no_rep"))
-    enrollment_id = first_emails.future_id(visit.kept.id, person.email)
-    return await first_emails.render(
-        visit.site.letters.renderer,
-        check.campaign,
-        rep,
-        {**person.fields, "email": person.email},
-        visit.site.links.unsubscribe_url(enrollment_id),
-    )
-
-
-async def _own(
-    visit: Visit, check: Check, person: PersonReport, subject: str, body: str
-) -> OwnText:
-    rendering = await _rendered(visit, check, person)
-    if isinstance(rendering, MissingData):
-        missing = ", ".join(rendering.tokens)
-        raise ActionError(texts()("enrolling.lacks", tokens=missing))
-    enrollment_id = first_emails.future_id(visit.kept.id, person.email)
-    return first_emails.rewrite(check.campaign, rendering, enrollment_id, subject, body)
 
 
 # 4 Start
@@ -442,7 +232,7 @@ async def show_start(
     request: Request, site: TheSite, user: TheUser, slug: str, upload: str
 ) -> HTMLResponse:
     """What will happen, and how far it is."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     return await _start(visit)
 
 
@@ -451,7 +241,7 @@ async def show_progress(
     request: Request, site: TheSite, user: TheUser, slug: str, upload: str
 ) -> Response:
     """How far it is, for the page that looks again and again."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     job = visit.desk.jobs.get(upload)
     if not is_htmx(request):
         return visit.to("/start")
@@ -465,7 +255,7 @@ async def show_progress(
 @router.post("/{upload}/start")
 async def start(request: Request, site: TheSite, user: TheUser, slug: str, upload: str) -> Response:
     """Enroll; once more where it was interrupted."""
-    visit = await _visit(request, site, user, slug, upload)
+    visit = await visit_of(request, site, user, slug, upload)
     if visit.kept.result is None:
         check = await visit.check()
         people = len(check.everybody) - len(check.those(What.REJECTED))
@@ -496,22 +286,7 @@ async def _start(visit: Visit, status: int = 200, trouble: str | None = None) ->
     )
 
 
-# Finding and naming
-
-
-async def _campaign(site: Site, slug: str) -> Row[Any]:
-    """A campaign that people can be enrolled in."""
-    async with site.store.read() as tx:
-        row = await lists.one(tx, slug)
-    if row is None or row.version is None:
-        raise NotFound(f"there is no campaign {slug}")
-    return row
-
-
-async def _visit(request: Request, site: Site, user: User, slug: str, upload: str) -> Visit:
-    row = await _campaign(site, slug)
-    desk = enroll_desk(request, site)
-    return Visit(request, site, user, row, desk.uploads.read(upload, user.id, slug), desk)
+# What they share
 
 
 def _rep(site: Site, user: User, chosen: str) -> Rep | None:
@@ -519,13 +294,6 @@ def _rep(site: Site, user: User, chosen: str) -> Rep | None:
     if user.may_as(Role.MANAGER) and chosen:
         return site.reps.by_id(chosen)
     return site.reps.by_id(user.id)
-
-
-def _person(check: Check, line: int) -> PersonReport:
-    found = next((one for one in check.those(What.ENROLLED) if one.line == line), None)
-    if found is None:
-        raise NotFound("there is nobody on this line")
-    return found
 
 
 def _tab(check: Check, tab: str) -> list[PersonReport]:
@@ -540,15 +308,6 @@ def _tab(check: Check, tab: str) -> list[PersonReport]:
             return check.those(What(tab))
 
 
-def _fixed(campaign: Campaign) -> list[tuple[int, int, EmailStep]]:
-    """The steps whose time can be set, with their number and day."""
-    return [
-        (number, day, step)
-        for number, day, step in campaign.steps
-        if isinstance(step, EmailStep) and step.send is Send.FIXED
-    ]
-
-
 def _steps_that_need(campaign: Campaign) -> dict[str, list[int]]:
     """Token -> the steps whose email has it."""
     found: dict[str, list[int]] = {}
@@ -557,12 +316,6 @@ def _steps_that_need(campaign: Campaign) -> dict[str, list[int]]:
             for token in templates.missing_tokens(step.template, ()):
                 found.setdefault(token, []).append(number)
     return found
-
-
-def name_of(person: PersonReport) -> str:
-    """A person's name; empty where none is known."""
-    names = (person.fields.get("first_name", ""), person.fields.get("last_name", ""))
-    return " ".join(filter(None, names))
 
 
 def _reason(person: PersonReport) -> str:

@@ -108,6 +108,11 @@ async def test_the_screens_fit_and_can_be_used_by_everybody_with_odd_people(
             await page.get_by_role("button", name="Check the people").click()
             await title(page, "Check the people")
             check = page.url
+            await page.locator(".fill > summary").click()
+            await page.get_by_role("textbox", name="lanes").fill("four")
+            await looks_right(page)
+            await page.get_by_role("button", name="Fill", exact=True).click()
+            await expect(page.get_by_text("Filled for those who lack it")).to_be_visible()
             for path in ("", "?show=all", "?show=enrolled&after=300", "?show=already"):
                 await page.goto(check + path)
                 await looks_right(page)
