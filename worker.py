@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -64,7 +65,8 @@ def build_worker(
             RestoreInterceptor(store),
         ],
         max_cached_workflows=settings.worker_cache,
-        max_concurrent_workflow_tasks=settings.worker_slots,
+        max_concurrent_workflow_tasks=8 * settings.worker_threads,
+        workflow_task_executor=ThreadPoolExecutor(settings.worker_threads, "workflow"),
         max_concurrent_activities=settings.worker_slots,
         graceful_shutdown_timeout=SMTP_GRACE,
     )

@@ -6,6 +6,7 @@ the mail server is spoken to decides what a later attempt may do.
 
 import asyncio
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
@@ -17,6 +18,7 @@ from activities import places
 from activities.guarding import guard, of_suppression
 from activities.letters import Case, Letter, Letters
 from activities.outcomes import (
+    AWAITED,
     Failed,
     HardBounce,
     InDoubt,
@@ -40,6 +42,10 @@ HEARTBEAT_EVERY = timedelta(seconds=5)
 RECORDING_PAUSES = (0.5, 1, 2, 4, 8)
 """Seconds for which the server's answer waits for a database that does not take it."""
 
+ASKING = 8
+"""Emails that are built and ask for a place at once: a crowd of them would keep those that have
+theirs from leaving in time."""
+
 UNTIL_HEARD = timedelta(seconds=10)
 """After a doubt was recorded, its workflow has heard of it."""
 
@@ -60,6 +66,7 @@ class Emails:
         self._store = store
         self._letters = letters
         self._mailer = mailer
+        self._asking = asyncio.Semaphore(ASKING)
 
     @activity.defn
     async def send_email(self, send: SendEmail) -> SendResult:
@@ -72,10 +79,13 @@ class Emails:
 
     async def _send(self, send: SendEmail) -> SendOutcome:
         while True:
-            case = await self._look(send)
-            letter = await self._letters.build(case)
-            async with self._store.write() as tx:
-                attempt = await self._intend(tx, send, case, letter)
+            async with (
+                nullcontext() if activity.info().priority.priority_key == AWAITED else self._asking
+            ):
+                case = await self._look(send)
+                letter = await self._letters.build(case)
+                async with self._store.write() as tx:
+                    attempt = await self._intend(tx, send, case, letter)
             if attempt is None:
                 continue  # Data, draft or an earlier email changed meanwhile: build it anew.
             if not isinstance(attempt, Attempt):

@@ -9,6 +9,10 @@ from drumbeat.campaign.model import Frozen
 from drumbeat.campaign.record import Record
 from drumbeat.campaign.states import HoldKind, Outcome, Why
 
+AWAITED = 2
+"""The priority key (the default is 3) of an email that has waited for this moment: for its place
+within the limits, which does not keep, or because its rep waits now."""
+
 
 class SendEmail(Frozen):
     """One email of an enrollment that has fallen due, or that its rep wants to leave."""

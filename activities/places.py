@@ -21,6 +21,11 @@ from drumbeat.store import ledger
 from drumbeat.store.places import counted
 
 SOON = timedelta(seconds=5)
+AN_ASK = timedelta(milliseconds=50)
+"""What an email that falls due in a crowd takes two cores until it has its place: two workflow
+tasks and an activity (measured: docs/reliability.md)."""
+CROWDED_FOR = timedelta(minutes=15)
+"""What fell due earlier and has not left is no part of a crowd: it is held, or lacks data."""
 
 
 async def waits(
@@ -59,6 +64,8 @@ async def waits(
     else:
         planned = limits.with_spare(mailbox.limits)
         at = await seek(tx, case.message.mailbox, now, planned, leave=leave, first=first)
+        if at > now and at < (crowd := await _end_of_crowd(tx, now)):
+            at = await seek(tx, case.message.mailbox, crowd, planned, leave=leave, first=first)
     await ledger.take_place(tx, case.message, at)
     if at <= now:
         return None
@@ -107,6 +114,15 @@ def ask_again(now: datetime, send: SendEmail, case: Case) -> WaitUntil:
     """Soon, and with a fresh look at everything."""
     due = later(now + SOON, send, case)
     return WaitUntil(at=due.at, on=due.on, why=Why(code=WhyCode.TIME, until=due.at))
+
+
+async def _end_of_crowd(tx: AsyncConnection, now: datetime) -> datetime:
+    """When all that have fallen due will have asked, UTC; nobody can be woken before in time.
+
+    An earlier place would be missed, and its email come after all others. `now` where few are due.
+    """
+    number = await ledger.fallen_due(tx, now - CROWDED_FOR, now)
+    return now + number * AN_ASK if number * AN_ASK > limits.VALID_FOR else now
 
 
 def _is_limited(case: Case) -> bool:

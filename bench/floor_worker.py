@@ -31,7 +31,7 @@ async def run(settings: Settings) -> None:
         workflows=[floor.Floor],
         activities=[floor.nothing],
         max_cached_workflows=settings.worker_cache,
-        max_concurrent_workflow_tasks=settings.worker_slots,
+        max_concurrent_workflow_tasks=8 * settings.worker_threads,
         max_concurrent_activities=settings.worker_slots,
     ):
         print(READY, flush=True)

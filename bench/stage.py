@@ -118,6 +118,7 @@ async def set_up(people: int, say: Say) -> AsyncIterator[Stage]:
             local_smtp=f"smtp://127.0.0.1:{smtp}",
             worker_cache=max(2000, people + SPARE_CACHE),
             worker_slots=100,
+            worker_threads=2,
             task_queue="drumbeat",
         )
         settings.home.mkdir()

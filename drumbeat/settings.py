@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     worker_cache: int = Field(2000, ge=0)
     """Workflows that a worker keeps in memory; fewer than are due together costs a factor of 3."""
     worker_slots: int = Field(100, ge=1)
-    """Workflow tasks, and activities, that a worker runs at once."""
+    """Activities that a worker runs at once; most of the time they wait for mail servers."""
+    worker_threads: int = Field(2, ge=1)
+    """Workflow tasks that a worker runs at once, each in a thread: they only compute."""
     task_queue: str = "drumbeat"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Where a worker serves `/metrics` and `/health`; 0: nowhere."""

@@ -134,6 +134,7 @@ async def set_up(folder: Path, say: Say, database: str | None = None) -> AsyncIt
         local_smtp=f"smtp://127.0.0.1:{smtp}",
         worker_cache=2000,
         worker_slots=100,
+        worker_threads=2,
         task_queue="drumbeat",
         metrics_port=0,
     )

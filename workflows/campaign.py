@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeUpdate
+from temporalio.common import Priority, RawValue, RetryPolicy, SearchAttributeUpdate
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     import workflows.showing as showing
     from activities.emails import Emails
     from activities.enrollments import Enrollments
-    from activities.outcomes import OpenTask, SendEmail
+    from activities.outcomes import AWAITED, OpenTask, SendEmail
     from activities.tasks import Tasks
     from drumbeat.campaign.calendar import PlannedStep
     from drumbeat.campaign.states import Outcome, State
@@ -166,6 +166,7 @@ class CampaignWorkflow:
 
     async def _send(self, step: PlannedStep, *, by_rep: bool) -> None:
         enrollment = self._enrollment
+        is_awaited = by_rep or enrollment.has_place
         record, seq = enrollment.record(), enrollment.reserve()
         phase = enrollment.phase
         enrollment.phase = State.SENDING
@@ -185,6 +186,7 @@ class CampaignWorkflow:
             heartbeat_timeout=HEARTBEAT,
             retry_policy=RETRIES,
             summary=f"send {showing.summary(step)}",
+            priority=Priority(priority_key=AWAITED) if is_awaited else Priority.default,
         )
         enrollment.phase = phase
         enrollment.recorded(record)

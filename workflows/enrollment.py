@@ -146,6 +146,11 @@ class Enrollment(BaseModel):
             raise ValueError("no step is due")
         return Due(self.due_at, self.due_on)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether the email that is due has taken its place within the mailbox's limits."""
+        return self.why is not None and self.why.code is WhyCode.LIMITS
+
     def reach(self, step: PlannedStep, now: datetime) -> None:
         """Everything before a step is over: find its time, or pass over it."""
         self.step = step.number

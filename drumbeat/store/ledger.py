@@ -41,6 +41,11 @@ _HAND_OVER = _CHANGE.where(
     messages.c.attempt == bindparam("own_attempt"),
     messages.c.handing_over_at.is_(None),
 )
+_FALLEN_DUE = select(func.count()).where(
+    messages.c.state == MessageState.SCHEDULED,
+    messages.c.due_at > bindparam("since", type_=Moment()),
+    messages.c.due_at <= bindparam("now", type_=Moment()),
+)
 _ADDRESS = select(reps.c.email).where(reps.c.id == bindparam("rep"))
 _MARK = insert(marks)
 _OWN_PLACE = (
@@ -242,6 +247,18 @@ async def _free(
     await freed(
         tx, [(row.mailbox, row.at) for row in places if but_until is None or row.at > but_until]
     )
+
+
+async def fallen_due(tx: AsyncConnection, since: datetime, now: datetime) -> int:
+    """How many emails of all mailboxes have fallen due after an instant and wait to be asked for.
+
+    Args:
+        tx: A transaction.
+        since: What fell due earlier waits for something else: a hold, missing data.
+        now: UTC.
+    """
+    found: int = (await tx.execute(_FALLEN_DUE, {"since": since, "now": now})).scalar_one()
+    return found
 
 
 async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:
