@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
+from temporalio.common import Priority
+from temporalio.testing import ActivityEnvironment
 
-from activities.outcomes import Sent, WaitUntil
+from activities.emails import ASKING, Emails
+from activities.outcomes import AWAITED, Sent, WaitUntil
 from drumbeat.campaign.model import Window
 from drumbeat.campaign.states import HoldKind, MessageState, WhyCode
 from drumbeat.mail.outcomes import Delivery
 from drumbeat.mail.sending import Envelope
 from drumbeat.reps import Limit, Mailbox
 from drumbeat.store import holds
+from drumbeat.store.schema import messages
 from tests.activities.world import NOWHERE, Walk, World, campaign, email, local, on
 from tests.mail.memory import MemoryMailer
 
@@ -339,3 +345,58 @@ async def test_all_who_ask_at_once_get_places_one_after_another(world: World, nu
     assert [wait.total_seconds() for wait in waits] == [
         50.0 * n for n in range(1, 6) for _ in range(5)
     ]
+
+
+async def fallen_due(world: World, walk: Walk, steps: range, due_at: datetime) -> None:
+    """Emails that have fallen due, whose workflows have not asked yet."""
+    rows = [
+        {
+            "enrollment_id": walk.id,
+            "step": step,
+            "mailbox": world.rep_id,
+            "state": MessageState.SCHEDULED,
+            "due_at": due_at,
+            "first": False,
+            "message_id": f"<{step}@example.com>",
+            "updated_at": due_at,
+        }
+        for step in steps
+    ]
+    async with world.store.write() as tx:
+        await tx.execute(insert(messages), rows)
+
+
+async def test_in_a_crowd_no_place_lies_before_all_have_asked(world: World) -> None:
+    await world.staff(mailbox(batch=Limit(1, timedelta(seconds=5))))
+    first, second, third, fourth = await people(world, 4)
+    assert isinstance(await first.send(), Sent)
+    few, many, old = range(100, 200), range(200, 700), range(700, 1700)
+    # Held for long, or lacking data: they ask when somebody lets them.
+    await fallen_due(world, first, old, DUE - timedelta(minutes=15))
+    await fallen_due(world, first, few, DUE)
+    waits = await second.send()
+    assert isinstance(waits, WaitUntil)
+    # Planned with 5 s to spare; the hundred ask within 5 s, in which a place is valid.
+    assert waits.at == DUE + timedelta(seconds=10)
+    await fallen_due(world, first, many, DUE)
+    for walk, wait in ((third, 30), (fourth, 40)):
+        waits = await walk.send()
+        assert isinstance(waits, WaitUntil)
+        assert (waits.at, waits.why.code) == (DUE + timedelta(seconds=wait), WhyCode.LIMITS)
+
+
+async def test_an_email_with_a_place_passes_a_crowd_that_asks(world: World) -> None:
+    await world.staff()
+    first, second = await people(world, 2)
+    emails = Emails(world.store, world.letters, world.memory)
+    for _ in range(ASKING):
+        await emails._asking.acquire()
+    asking = ActivityEnvironment()
+    waiting = asyncio.create_task(asking.run(emails.send_email, first.asking()))
+    awaited = ActivityEnvironment()
+    awaited.info = replace(awaited.info, priority=Priority(priority_key=AWAITED))
+    result = await awaited.run(emails.send_email, second.asking())
+    assert isinstance(result.outcome, Sent)
+    assert not waiting.done()
+    emails._asking.release()
+    assert isinstance((await waiting).outcome, Sent)
