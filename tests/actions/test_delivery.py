@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from drumbeat.actions.delivery import ACCEPTED, DELIVERED, Delivery
@@ -17,7 +18,7 @@ from drumbeat.store.engine import Store
 from drumbeat.store.schema import enrollments
 from drumbeat.store.schema import outbox as rows
 from tests.web.rows import enrolled
-from workflows.messages import Hold, Mended, RetryStep
+from workflows.messages import Hold, Mended, ResolveDoubt, RetryStep
 
 PATIENCE = timedelta(seconds=1)
 
@@ -28,6 +29,7 @@ class Deaf:
 
     def __init__(self) -> None:
         self._is_held = False
+        self._refusals = 0
 
     @workflow.run
     async def run(self) -> None:
@@ -44,6 +46,17 @@ class Deaf:
     @workflow.update
     async def retry_step(self, message: RetryStep) -> None:
         return
+
+    @workflow.update
+    async def resolve_doubt(self, message: ResolveDoubt) -> None:
+        return
+
+    @resolve_doubt.validator
+    def refuse_twice(self, message: ResolveDoubt) -> None:
+        """As a workflow does that has not heard of the doubt yet."""
+        self._refusals += 1
+        if self._refusals <= 2:
+            raise ApplicationError("step 1 is not in doubt", type="Refused")
 
 
 @pytest.fixture
@@ -70,7 +83,7 @@ async def start(store: Store, client: Client, task_queue: str) -> str:
 async def put(store: Store, enrollment: str, kind: str) -> None:
     async with store.write() as tx:
         now = await store.now(tx)
-        payload = {"hold_id": "h1"} if kind == "hold" else {}
+        payload = {"hold": {"hold_id": "h1"}, "resolve_doubt": {"sent": False}}.get(kind, {})
         key = f"{kind}/{enrollment}"
         await outbox.put(tx, enrollment, kind=kind, key=key, payload=payload, now=now)
 
@@ -112,3 +125,19 @@ async def test_an_update_that_nobody_takes_is_tried_again_and_keeps_nobody_else_
     answer, is_delivered = found["mended"]
     assert not is_delivered
     assert "no worker took it in time" in str(answer)
+
+
+async def test_a_doubt_that_its_workflow_has_not_heard_of_is_resolved_later(
+    sqlite_store: Store, temporal_client: Client, deaf: Worker
+) -> None:
+    enrollment = await start(sqlite_store, temporal_client, deaf.task_queue)
+    await put(sqlite_store, enrollment, "resolve_doubt")
+    delivery = Delivery(sqlite_store, temporal_client, deaf.task_queue)
+    for _ in range(2):
+        await delivery.drain()
+        [(answer, is_delivered)] = (await answers(sqlite_store)).values()
+        assert (answer, is_delivered) == ("refused: step 1 is not in doubt", False)
+        async with sqlite_store.write() as tx:
+            await tx.execute(update(rows).values(not_before=await sqlite_store.now(tx)))
+    await delivery.drain()
+    assert await answers(sqlite_store) == {"resolve_doubt": (DELIVERED, True)}
