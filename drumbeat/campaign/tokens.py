@@ -32,9 +32,7 @@ REP_FIELDS = ("my_name", "my_first_name", "my_email", "my_title", "my_phone", "m
 OTHER_TOKENS = ("campaign", "unsubscribe_url")
 KNOWN_TOKENS = PERSON_FIELDS + REP_FIELDS + OTHER_TOKENS
 
-# A comment is matched too, so that a prompt inside one is passed over.
-_PROMPT = re.compile(r"\{#.*?#\}|\{\{!(?P<text>.*?)\}\}", re.DOTALL)
-_OPEN_PROMPT = re.compile(r"\{#.*?#\}|\{\{!.*?\}\}|(?P<open>\{\{!)", re.DOTALL)
+_MARK = re.compile(r"\{#|\{\{!")
 _TAG = re.compile(r"\{[{%#]")
 
 
@@ -162,13 +160,44 @@ class _Positions:
 def without_prompts(source: str, replacements: Iterable[str] | None = None) -> str:
     """Return the source with each field prompt replaced, by blanks of the same size by default."""
     given = iter(replacements) if replacements is not None else None
+    pieces, at = [], 0
+    for prompt in _prompts(source):
+        if prompt.end is not None:
+            blanks = re.sub(r"[^\n]", " ", source[prompt.start : prompt.end])
+            pieces += [source[at : prompt.start], blanks if given is None else next(given)]
+            at = prompt.end
+    return "".join([*pieces, source[at:]])
 
-    def replace(match: re.Match[str]) -> str:
-        if match["text"] is None:
-            return match[0]
-        return next(given) if given is not None else re.sub(r"[^\n]", " ", match[0])
 
-    return _PROMPT.sub(replace, source)
+@dataclass(frozen=True, slots=True)
+class _PromptAt:
+    """Where a field prompt stands in a source."""
+
+    start: int
+    end: int | None
+    """None: it has no end."""
+    text: str
+
+
+def _prompts(source: str) -> Iterator[_PromptAt]:
+    """The field prompts of a source, in order; those within a comment are none.
+
+    Each end is sought once: a source full of beginnings takes no longer than another one.
+    """
+    endless: set[str] = set()
+    at = 0
+    while begin := _MARK.search(source, at):
+        at = begin.end()
+        closing = "#}" if begin[0] == "{#" else "}}"
+        end = -1 if closing in endless else source.find(closing, at)
+        found = _PromptAt(begin.start(), None, "")
+        if end < 0:
+            endless.add(closing)
+        else:
+            found = _PromptAt(begin.start(), end + len(closing), source[at:end])
+            at = end + len(closing)
+        if closing == "}}":
+            yield found
 
 
 def find_prompts(source: str) -> list[Prompt]:
@@ -180,9 +209,9 @@ def find_prompts(source: str) -> list[Prompt]:
     source = _lines(source)
     positions = _Positions(source)
     return [
-        Prompt(" ".join(match["text"].split()), *positions.at(match.start()))
-        for match in _PROMPT.finditer(source)
-        if match["text"] is not None
+        Prompt(" ".join(prompt.text.split()), *positions.at(prompt.start))
+        for prompt in _prompts(source)
+        if prompt.end is not None
     ]
 
 
@@ -216,14 +245,13 @@ def check_source(source: str) -> list[SourceFault]:
         return SourceFault(line, tag.start() + 1 if tag else 1, message)
 
     faults = []
-    for match in _OPEN_PROMPT.finditer(source):
-        if match["open"] is not None:
+    for prompt in _prompts(source):
+        if prompt.end is None:
             message = "the field prompt has no end; write {{! what to write here }}"
-            return [SourceFault(*positions.at(match.start()), message)]
-    for match in _PROMPT.finditer(source):
-        if match["text"] is not None and ("{{" in match["text"] or "{%" in match["text"]):
+            return [SourceFault(*positions.at(prompt.start), message)]
+        if "{{" in prompt.text or "{%" in prompt.text:
             message = "a field prompt is plain text: it cannot hold a token or a tag"
-            faults.append(SourceFault(*positions.at(match.start()), message))
+            faults.append(SourceFault(*positions.at(prompt.start), message))
     try:
         tree = _PARSER.parse(without_prompts(source))
         faults += [fault(line, message) for line, message in _tree_faults(tree)]

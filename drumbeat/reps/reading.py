@@ -147,9 +147,10 @@ def _zone(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    if not text.strip() or any(ord(character) < 32 or character == "\x7f" for character in text):
+    text = text.strip()  # a folded value ends in a line break
+    if not text or any(ord(character) < 32 or character == "\x7f" for character in text):
         raise _Unusable("to be one line of text, without control characters")
-    return text.strip()
+    return text
 
 
 def _variable(text: str) -> str:
@@ -223,7 +224,7 @@ class _Reader:
             self._fault(None, "more than 1 MiB: a reps file is smaller")
             return None
         try:
-            root: Node | None = YAML(typ="rt").compose(content.decode("utf-8-sig"))
+            root: Node | None = YAML(typ="safe", pure=True).compose(content.decode("utf-8-sig"))
         except UnicodeDecodeError:
             self._fault(None, "not a text file in UTF-8: save it as such")
         except MarkedYAMLError as error:

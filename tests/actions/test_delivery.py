@@ -21,6 +21,10 @@ from tests.web.rows import enrolled
 from workflows.messages import Hold, Mended, ResolveDoubt, RetryStep
 
 PATIENCE = timedelta(seconds=1)
+PAYLOADS: dict[str, dict[str, object]] = {
+    "hold": {"hold_id": "h1"},
+    "resolve_doubt": {"sent": False},
+}
 
 
 @workflow.defn(sandboxed=False)
@@ -83,7 +87,7 @@ async def start(store: Store, client: Client, task_queue: str) -> str:
 async def put(store: Store, enrollment: str, kind: str) -> None:
     async with store.write() as tx:
         now = await store.now(tx)
-        payload = {"hold": {"hold_id": "h1"}, "resolve_doubt": {"sent": False}}.get(kind, {})
+        payload = PAYLOADS.get(kind, {})
         key = f"{kind}/{enrollment}"
         await outbox.put(tx, enrollment, kind=kind, key=key, payload=payload, now=now)
 

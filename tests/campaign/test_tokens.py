@@ -1,6 +1,9 @@
 import doctest
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drumbeat.campaign import tokens
 from drumbeat.campaign.tokens import (
@@ -112,3 +115,22 @@ def test_nesting_without_end_is_a_fault_and_no_crash() -> None:
 def test_checking_a_source_computes_nothing_of_it(bomb: str) -> None:
     assert check_source(bomb) == []
     assert find_tokens(bomb) == []
+
+
+_BY_REGEX = re.compile(r"\{#.*?#\}|\{\{!(?P<text>.*?)\}\}", re.DOTALL)
+
+
+@given(st.text(alphabet="{}!# a\n", max_size=60))
+def test_prompts_are_those_that_a_plain_expression_finds(source: str) -> None:
+    expected = [
+        " ".join(match["text"].split())
+        for match in _BY_REGEX.finditer(source)
+        if match["text"] is not None
+    ]
+    assert [prompt.text for prompt in find_prompts(source)] == expected
+
+
+@pytest.mark.parametrize("begin", ["{#", "{{!", "{{"])
+def test_a_source_full_of_beginnings_is_read_and_refused(begin: str) -> None:
+    # Each would once have been followed to the end: minutes for a file of this size.
+    assert len(check_source(begin * 150_000)) == 1

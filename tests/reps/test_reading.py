@@ -300,3 +300,10 @@ def test_aliases_that_hold_themselves_or_expand_without_end_do_no_harm() -> None
         for before, after in zip("abcdefghij", "bcdefghijk", strict=True)
     )
     assert len(faults(f"{bomb}reps: *k\n")) == 11 + 4
+
+
+def test_a_folded_value_is_one_line_without_control_characters() -> None:
+    folded = "    title: >\n      Account executive,\n      Boston\n"
+    reading = read("reps:\n  - email: g@example.com\n    name: G\n" + folded, LOCAL)
+    assert reading.faults == ()
+    assert reading.reps[0].title == "Account executive, Boston"
