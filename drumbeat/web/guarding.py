@@ -16,7 +16,7 @@ LARGEST_BODY = 64 * 1024
 """Bytes of a request: a reason for unsubscribing is the longest that anybody sends."""
 LARGEST_UPLOAD = 21 * 1024 * 1024
 """Bytes of an upload, the form around its file included; a CSV may have 20 MiB (SPEC section 7)."""
-UPLOADS = re.compile(r"/campaigns/(?:new|[a-z0-9-]{1,100}/enroll)|/tasks/[^/]{1,64}/attach")
+UPLOADS = re.compile(r"/campaigns/(?:_new|[a-z0-9-]{1,100}/enroll)|/tasks/[^/]{1,64}/attach")
 """Where files are uploaded; the page reads nothing before it knows who sends it."""
 LARGEST_LETTER = 4 * 1024 * 1024
 """Bytes of a form with a letter: a rendered one has up to a million characters."""

@@ -53,7 +53,9 @@ async def upload(
     site: Site, name: str, content: bytes, role: Role = Role.MANAGER, of: str = ""
 ) -> Response:
     async with await signed_in(site, "grace@example.com", role) as client:
-        return await client.post("/campaigns/new", data={"of": of}, files={"file": (name, content)})
+        return await client.post(
+            "/campaigns/_new", data={"of": of}, files={"file": (name, content)}
+        )
 
 
 def zipped(
@@ -268,7 +270,7 @@ async def test_a_new_version_must_be_of_the_same_campaign(store: Store) -> None:
 async def test_only_managers_upload(store: Store) -> None:
     site = await make_site(store)
     assert (await upload(site, "intro.zip", zipped(), Role.REP)).status_code == 403
-    assert (await get(site, "/campaigns/new", Role.REP)).status_code == 403
+    assert (await get(site, "/campaigns/_new", Role.REP)).status_code == 403
 
 
 def linked(target: str) -> bytes:
@@ -314,7 +316,7 @@ async def test_a_zip_that_unpacks_to_too_much_is_refused(store: Store) -> None:
 
 async def test_no_file_is_said_in_a_sentence(store: Store) -> None:
     site = await make_site(store)
-    answer = await post(site, "/campaigns/new", of="")
+    answer = await post(site, "/campaigns/_new", of="")
     assert answer.status_code == 409 and "choose a file first" in answer.text
 
 
@@ -337,3 +339,9 @@ async def test_its_numbers_lead_to_the_people_they_count(store: Store) -> None:
         people = ("ada@example.org", "b@example.org", "c@example.org")
         assert [one for one in people if one in listed] == [address]
     assert "ada@example.org" in (await get(site, "/people?step=three&outcome=none")).text
+
+
+async def test_a_campaign_that_is_called_new_has_its_page(sqlite_store: Store) -> None:
+    await stored(sqlite_store, slug="new", name="New arrivals")
+    site = await make_site(sqlite_store)
+    assert "New arrivals" in (await get(site, "/campaigns/new")).text

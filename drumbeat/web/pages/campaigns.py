@@ -73,14 +73,14 @@ async def show_all(
     )
 
 
-@router.get("/new")
+@router.get("/_new")
 async def show_new(request: Request, site: TheSite, user: TheUser, of: str = "") -> HTMLResponse:
     """Where a campaign file is uploaded."""
     access.require(user, Role.MANAGER)
     return await _new(request, user, of=of)
 
 
-@router.post("/new")
+@router.post("/_new")
 async def take_new(request: Request, site: TheSite, user: TheUser) -> Response:
     """Check an uploaded campaign, and store it where it has no faults."""
     access.require(user, Role.MANAGER)
