@@ -40,6 +40,8 @@ from drumbeat.web.starting import refuse_unsafe
 from workflows.campaign import CampaignWorkflow
 
 READY = "worker ready"
+TASKS_A_THREAD = 4
+"""Workflow tasks under way for each thread; one that waits 2 s for its thread counts as stuck."""
 SMTP_GRACE = timedelta(minutes=12)
 """How long a worker that is told to stop lets outstanding SMTP answers come in."""
 
@@ -65,8 +67,11 @@ def build_worker(
             RestoreInterceptor(store),
         ],
         max_cached_workflows=settings.worker_cache,
-        max_concurrent_workflow_tasks=8 * settings.worker_threads,
+        # They only compute: with more threads at it, the loop in which emails leave waits for
+        # Python's lock. The tasks beyond are on their way from the server, or to it. The threads
+        # end with the worker.
         workflow_task_executor=ThreadPoolExecutor(settings.worker_threads, "workflow"),
+        max_concurrent_workflow_tasks=TASKS_A_THREAD * settings.worker_threads,
         max_concurrent_activities=settings.worker_slots,
         graceful_shutdown_timeout=SMTP_GRACE,
     )

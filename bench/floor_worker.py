@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 from temporalio.worker import Worker
@@ -15,6 +16,7 @@ from temporalio.worker import Worker
 from bench import floor
 from drumbeat.settings import Settings
 from drumbeat.temporal.client import connect
+from worker import TASKS_A_THREAD
 
 READY = "floor worker ready"
 
@@ -31,7 +33,8 @@ async def run(settings: Settings) -> None:
         workflows=[floor.Floor],
         activities=[floor.nothing],
         max_cached_workflows=settings.worker_cache,
-        max_concurrent_workflow_tasks=8 * settings.worker_threads,
+        workflow_task_executor=ThreadPoolExecutor(settings.worker_threads),
+        max_concurrent_workflow_tasks=TASKS_A_THREAD * settings.worker_threads,
         max_concurrent_activities=settings.worker_slots,
     ):
         print(READY, flush=True)

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     worker_slots: int = Field(100, ge=1)
     """Activities that a worker runs at once; most of the time they wait for mail servers."""
     worker_threads: int = Field(2, ge=1)
-    """Workflow tasks that a worker runs at once, each in a thread: they only compute."""
+    """In which a worker runs workflows: as many as cores, for they only compute."""
     task_queue: str = "drumbeat"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Where a worker serves `/metrics` and `/health`; 0: nowhere."""

@@ -34,6 +34,7 @@ async function round() {
       byAddress.set(address, [...(byAddress.get(address) ?? []), part]);
     }
     await Promise.all([...byAddress].map(([address, parts]) => refresh(address, parts)));
+    document.dispatchEvent(new Event("drumbeat:fresh"));
   }
   setTimeout(round, EVERY);
 }

@@ -148,4 +148,13 @@ if (here.searchParams.has("did")) {
 
 // Browsers fill boxes in again when one comes back: a selection that nobody sees would be acted on.
 clearSelection();
+
+// A list that stays open while tasks come and go says so; it is not swapped under the hand.
+document.addEventListener("drumbeat:fresh", () => {
+  const list = document.getElementById("tasks-list");
+  const bar = document.getElementById("tasks-changed");
+  if (!bar || list.hasAttribute("data-partial")) return;
+  const count = document.querySelector("#nav a[href='/tasks'] .count");
+  bar.hidden = (count?.textContent || "0") === list.dataset.openTasks;
+});
 })();

@@ -189,3 +189,22 @@ async def test_five_hundred_tasks_and_any_name_fit_a_phone_and_run_nothing(
         await page.locator("#tasks-list .row input").first.check()
         await expect(page.locator("#bulk-bar")).to_contain_text("1 selected")
         assert await page.evaluate("window.wasRun") is None
+
+
+async def test_a_list_that_stays_open_says_that_it_has_changed(
+    sqlite_store: Store, temporal_client: Client
+) -> None:
+    async with at_work(sqlite_store, temporal_client) as work, chromium() as browser:
+        await at_a_call(work)
+        async with served(work.site) as base, looking(browser) as page:
+            await page.goto(f"{base}/tasks")
+            changed = page.get_by_text("The list has changed")
+            rows = page.locator("#tasks-list .row")
+            await expect(rows).to_have_count(1)
+            await expect(changed).to_be_hidden()
+            await at_a_call(work, "bea@example.org", "Bea")
+            await expect(changed).to_be_visible(timeout=20_000)
+            await expect(rows).to_have_count(1)
+            await page.keyboard.press(".")
+            await expect(rows).to_have_count(2)
+            await expect(changed).to_be_hidden()
