@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from bench import floor
@@ -129,20 +129,26 @@ async def run_floor(stage: Stage, number: int) -> Run:
             before = stage.cpu()
             await _until(lambda: _completed(stage.client), number, "completions")
             cpu = _taken(before, stage.cpu())
-    return Run(number, seconds, _lateness(due_at, await _ends(stage.client)), start_cpu, cpu)
+    ends = [one.close_time for one in await ended(stage.client, COMPLETED) if one.close_time]
+    return Run(number, seconds, _lateness(due_at, ends), start_cpu, cpu)
 
 
-async def _ends(client: Client) -> list[datetime]:
-    """When each workflow was completed; a server that has just been busy is asked again."""
+async def ended(client: Client, query: str) -> list[WorkflowExecution]:
+    """The workflows of a query; a server that has just been busy is asked again for a page."""
+    # Small pages: with each row such a server reads the attributes anew, and bounds that.
+    pages = client.list_workflows(query, page_size=100)
+    found: list[WorkflowExecution] = []
     while True:
         try:
-            # Small pages: with each row such a server reads the attributes anew, and bounds that.
-            executions = client.list_workflows(COMPLETED, page_size=100)
-            return [one.close_time async for one in executions if one.close_time is not None]
+            await pages.fetch_next_page()
         except RPCError as error:
             if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
                 raise
             await asyncio.sleep(1)
+            continue
+        found += pages.current_page or ()
+        if not pages.next_page_token:
+            return found
 
 
 async def run_campaign(stage: Stage, number: int) -> Run:

@@ -19,6 +19,7 @@ from bench.crowd import (
     REPS_FILE,
     SLOWEST_START,
     SPARE,
+    ended,
     enroll,
     people_csv,
 )
@@ -77,9 +78,8 @@ async def _floor(stage: Stage, number: int) -> Sequence[float]:
         with phase(stage.say, f"floor: {number} timers and empty activities, one after another"):
             await _until_past(due)
             await _wait(lambda: _completed(stage, number))
-    listed = stage.client.list_workflows(f"WorkflowType = '{floor.WORKFLOW_TYPE}'")
     late = []
-    async for one in listed:
+    for one in await ended(stage.client, f"WorkflowType = '{floor.WORKFLOW_TYPE}'"):
         prefix, _, index = one.id.partition("/")
         if prefix == "spread" and one.close_time is not None:
             late.append((one.close_time - due[int(index) // TOGETHER]).total_seconds())
