@@ -272,7 +272,7 @@ async def _doubt_is_over(telling: Telling, delivery: outcomes.Delivery) -> None:
         message.enrollment_id,
         kind="resolve_doubt",
         key=f"refused/{message.enrollment_id}/{message.step}/{message.attempt}",
-        payload={"step": message.step, "sent": False},
+        payload={"step": message.step, "sent": False, "attempt": message.attempt},
         now=now,
         not_before=now + UNTIL_HEARD,
     )

@@ -157,7 +157,7 @@ class Letters:
         draft_id: str | None,
         now: datetime,
         *,
-        blobs: Mapping[str, bytes] = NO_BLOBS,
+        blobs: Mapping[str, bytes] | None = NO_BLOBS,
     ) -> Case:
         """Everything that the email of a step is made from.
 
@@ -167,7 +167,8 @@ class Letters:
             number: The step's.
             draft_id: The rep's text, where there is one.
             now: UTC.
-            blobs: Attachments that are known already; they never change under their hash.
+            blobs: Attachments that are known already; they never change under their hash. None:
+                nobody wants any, as nothing is composed.
 
         Raises:
             LookupError: The tables, or the reps file, lack something that must be there.
@@ -206,7 +207,7 @@ class Letters:
         message: Row[Any],
         draft_id: str | None,
         now: datetime,
-        blobs: Mapping[str, bytes],
+        blobs: Mapping[str, bytes] | None,
     ) -> Case:
         enrollment_id, number = message.enrollment_id, message.step
         rep = self._reps.by_id(row.rep_id)
@@ -228,17 +229,18 @@ class Letters:
             )
             draft = found.one_or_none()
         campaign = await campaigns.load(tx, row.version)
-        attachments = attachments_of(campaign.step(number), draft)
+        contents: dict[str, bytes] = {}
+        if blobs is not None:
+            for file in attachments_of(campaign.step(number), draft):
+                known = blobs.get(file.sha256)
+                contents[file.sha256] = known or await campaigns.blob(tx, file.sha256)
         return Case(
             enrollment=row,
             message=message,
             person=Person(row.person_id, row.email, dict(row.fields), row.revision),
             rep=rep,
             campaign=campaign,
-            blobs={
-                a.sha256: blobs.get(a.sha256) or await campaigns.blob(tx, a.sha256)
-                for a in attachments
-            },
+            blobs=contents,
             plan=plan,
             standing=Standing.model_validate_json(row.standing),
             number=number,

@@ -24,8 +24,6 @@ SOON = timedelta(seconds=5)
 AN_ASK = timedelta(milliseconds=50)
 """What an email that falls due in a crowd takes two cores until it has its place: two workflow
 tasks and an activity (measured: docs/reliability.md)."""
-CROWDED_FOR = timedelta(minutes=15)
-"""What fell due earlier and has not left is no part of a crowd: it is held, or lacks data."""
 
 
 async def waits(
@@ -121,7 +119,7 @@ async def _end_of_crowd(tx: AsyncConnection, now: datetime) -> datetime:
 
     An earlier place would be missed, and its email come after all others. `now` where few are due.
     """
-    number = await ledger.fallen_due(tx, now - CROWDED_FOR, now)
+    number = await ledger.fallen_due(tx, now)
     return now + number * AN_ASK if number * AN_ASK > limits.VALID_FOR else now
 
 

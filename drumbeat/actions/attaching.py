@@ -1,7 +1,7 @@
 """The files that a rep lets travel with an email, beside or instead of its template's."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from drumbeat.actions.errors import ActionError
@@ -30,8 +30,8 @@ class Files:
     """What changes among the files of an email."""
 
     added: Sequence[NewFile] = ()
-    removed: Collection[int] = ()
-    """Places in the list as it was, from 0."""
+    removed: Mapping[int, str] = field(default_factory=dict)
+    """Places in the list as it was, from 0 -> the SHA-256 of what is to lie there."""
 
     @property
     def contents(self) -> Mapping[str, bytes]:
@@ -44,7 +44,8 @@ class Files:
         Raises:
             ActionError: One to be removed is not there, or they are more than an email may carry.
         """
-        if any(not 0 <= place < len(before) for place in self.removed):
+        there = {place: file.sha256 for place, file in enumerate(before)}
+        if any(there.get(place) != sha256 for place, sha256 in self.removed.items()):
             raise ActionError("the email has no such file: it may have been removed already")
         kept = [file for place, file in enumerate(before) if place not in self.removed]
         after = kept + [

@@ -70,7 +70,7 @@ def decide_without_tables(
     launches: Launches, rows: Sequence[PersonRow], fills: Mapping[str, str]
 ) -> list[Decision]:
     """Decide where there is no database: nobody is known."""
-    return [_by_launch(launches, _filled(row, None, fills), None, 1) for row in rows]
+    return [_by_launch(launches, with_fills(row, None, fills), None, 1) for row in rows]
 
 
 async def decide(
@@ -142,13 +142,13 @@ def _decide(
     if (why := _why_excluded(party, history, against)) is not None:
         return result(Result.EXCLUDED, why)
     rounds = [one.round for one in here]
-    row = _filled(row, filled, party.fills)
+    row = with_fills(row, filled, party.fills)
     filled = person.filled_by(row) if person is not None else None
     changed = filled if filled != person else None
     return _by_launch(party.launches, row, filled, max(rounds, default=0) + 1, changed)
 
 
-def _filled(row: PersonRow, person: Known | None, fills: Mapping[str, str]) -> PersonRow:
+def with_fills(row: PersonRow, person: Known | None, fills: Mapping[str, str]) -> PersonRow:
     """The row with a value for each token that neither it nor what is known has one for."""
     known = row.fields if person is None else person.fields
     lacking = {token: text for token, text in fills.items() if not known.get(token)}

@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from drumbeat.actions import asking
 from drumbeat.actions.errors import ActionError
 from drumbeat.actions.starting import start_enrollment
-from drumbeat.store import outbox
+from drumbeat.store import ledger, outbox
 from drumbeat.store.engine import Store
 from drumbeat.store.errors import StoreError
 
@@ -40,6 +40,7 @@ EMPTY_PAUSE = timedelta(seconds=1)
 DELIVERED = "delivered"
 ACCEPTED = "accepted, not yet shown"
 NOBODY = "the workflow is over"
+OVERTAKEN = "the doubt is over, or another one"
 
 
 class Delivery:
@@ -120,8 +121,18 @@ class Delivery:
             return _nobody(row)
         return DELIVERED, True
 
+    async def _is_meant(self, row: Row[Any]) -> bool:
+        """Whether the doubt that a message is to end still stands, and is not a later attempt's."""
+        attempt = row.payload.get("attempt")
+        if attempt is None:
+            return True
+        async with self._store.read() as tx:
+            return await ledger.is_in_doubt(tx, row.enrollment_id, row.payload["step"], attempt)
+
     async def _ask(self, row: Row[Any], payload: dict[str, Any]) -> tuple[str, bool]:
         """As `_deliver`, for an update: a workflow that does not answer keeps nobody waiting."""
+        if row.kind == "resolve_doubt" and not await self._is_meant(row):
+            return OVERTAKEN, True
         try:
             answer = await asking.ask(
                 self._client,

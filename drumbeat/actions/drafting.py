@@ -253,7 +253,7 @@ async def _read(
     async with desk.store.write() as tx:
         now = await desk.store.now(tx)
         try:
-            return await letters.read(tx, enrollment_id, step, draft_id, now)
+            return await letters.read(tx, enrollment_id, step, draft_id, now, blobs=None)
         except LookupError as error:
             raise ActionError(str(error)) from error
 

@@ -16,7 +16,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from drumbeat.actions import first_emails
-from drumbeat.actions.deciding import Decision, Party, Result, decide, decide_without_tables
+from drumbeat.actions.deciding import (
+    Decision,
+    Party,
+    Result,
+    decide,
+    decide_without_tables,
+    with_fills,
+)
 from drumbeat.actions.errors import ActionError
 from drumbeat.actions.first_emails import OwnText
 from drumbeat.actions.launching import Choices, Launch, Launches
@@ -368,7 +375,7 @@ class _Run:
         against = await suppressions.against(tx, [row.email for row in rows])
         launches = self.party.launches
         return [
-            row
+            with_fills(row, None, self.party.fills)
             for row in rows
             if row.email not in against and isinstance(launches.of(row.timezone), Launch)
         ]

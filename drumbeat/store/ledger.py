@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
 from drumbeat.campaign.calendar import Plan
-from drumbeat.campaign.states import MessageState, Why
+from drumbeat.campaign.states import MessageState, State, Why
 from drumbeat.campaign.threads import message_id
 from drumbeat.store.engine import insert_new
 from drumbeat.store.errors import RowMissing
@@ -42,9 +42,8 @@ _HAND_OVER = _CHANGE.where(
     messages.c.handing_over_at.is_(None),
 )
 _FALLEN_DUE = select(func.count()).where(
-    messages.c.state == MessageState.SCHEDULED,
-    messages.c.due_at > bindparam("since", type_=Moment()),
-    messages.c.due_at <= bindparam("now", type_=Moment()),
+    enrollments.c.state == State.SLEEPING,
+    enrollments.c.next_at <= bindparam("now", type_=Moment()),
 )
 _ADDRESS = select(reps.c.email).where(reps.c.id == bindparam("rep"))
 _MARK = insert(marks)
@@ -249,16 +248,24 @@ async def _free(
     )
 
 
-async def fallen_due(tx: AsyncConnection, since: datetime, now: datetime) -> int:
-    """How many emails of all mailboxes have fallen due after an instant and wait to be asked for.
+async def fallen_due(tx: AsyncConnection, now: datetime) -> int:
+    """How many enrollments, of all mailboxes, have a step that is due and has not come up yet.
 
-    Args:
-        tx: A transaction.
-        since: What fell due earlier waits for something else: a hold, missing data.
-        now: UTC.
+    Held and blocked ones are none of them: they wait for somebody.
     """
-    found: int = (await tx.execute(_FALLEN_DUE, {"since": since, "now": now})).scalar_one()
+    found: int = (await tx.execute(_FALLEN_DUE, {"now": now})).scalar_one()
     return found
+
+
+async def is_in_doubt(tx: AsyncConnection, enrollment_id: str, step: int, attempt: int) -> bool:
+    """Whether nobody knows what became of that attempt of an email, and none has come after it."""
+    wanted = select(messages.c.step).where(
+        messages.c.enrollment_id == enrollment_id,
+        messages.c.step == step,
+        messages.c.attempt == attempt,
+        messages.c.state == MessageState.IN_DOUBT,
+    )
+    return (await tx.execute(wanted)).first() is not None
 
 
 async def own_place(tx: AsyncConnection, row: Message) -> datetime | None:

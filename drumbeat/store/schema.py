@@ -176,6 +176,7 @@ enrollments = Table(
     ),
     Index("ix_enrollments_reason", "reason", "person_id"),
     Index("ix_enrollments_state", "state", "person_id"),
+    Index("ix_enrollments_next_at", "state", "next_at"),
     Index("ix_enrollments_standing", "campaign", "state", "outcome", "rep_id"),
     Index(
         "ix_enrollments_going_on",

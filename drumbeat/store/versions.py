@@ -4,7 +4,7 @@ from sqlalchemy import Connection, inspect, text
 
 from drumbeat.store.errors import DatabaseTooNew, DatabaseTooOld
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """Every migration in `migrations/versions`, oldest first; a test compares."""
 VERSION_TABLE = "alembic_version"
 

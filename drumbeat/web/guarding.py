@@ -23,7 +23,7 @@ LARGEST_LETTER = 4 * 1024 * 1024
 LETTERS = re.compile(
     r"/tasks/[^/]{1,64}/(?:draft|send|schedule)"
     r"|/emails/[^/]{1,64}/edit"
-    r"|/campaigns/[a-z0-9-]{1,100}/enroll/[^/]{1,64}/emails/\d{1,9}"
+    r"|/campaigns/[a-z0-9-]{1,100}/enroll/[^/]{1,64}/(?:emails/\d{1,9}|fill)"
 )
 """Where a rep's letters are saved and sent."""
 

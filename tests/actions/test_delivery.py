@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from drumbeat.actions.delivery import ACCEPTED, DELIVERED, Delivery
+from drumbeat.actions.delivery import ACCEPTED, DELIVERED, OVERTAKEN, Delivery
+from drumbeat.campaign.states import MessageState
 from drumbeat.store import outbox
 from drumbeat.store.engine import Store
-from drumbeat.store.schema import enrollments
+from drumbeat.store.schema import enrollments, messages
 from drumbeat.store.schema import outbox as rows
 from tests.web.rows import enrolled
 from workflows.messages import Hold, Mended, ResolveDoubt, RetryStep
@@ -145,3 +146,52 @@ async def test_a_doubt_that_its_workflow_has_not_heard_of_is_resolved_later(
             await tx.execute(update(rows).values(not_before=await sqlite_store.now(tx)))
     await delivery.drain()
     assert await answers(sqlite_store) == {"resolve_doubt": (DELIVERED, True)}
+
+
+async def test_what_ends_a_doubt_says_nothing_of_a_later_one(
+    sqlite_store: Store, temporal_client: Client, deaf: Worker
+) -> None:
+    enrollment = await start(sqlite_store, temporal_client, deaf.task_queue)
+    async with sqlite_store.write() as tx:
+        now = await sqlite_store.now(tx)
+        owner = select(enrollments.c.rep_id).where(enrollments.c.id == enrollment)
+        await tx.execute(
+            insert(messages).values(
+                enrollment_id=enrollment,
+                step=1,
+                mailbox=owner.scalar_subquery(),
+                state=MessageState.IN_DOUBT,
+                attempt=2,
+                first=True,
+                message_id="<1@example.com>",
+                updated_at=now,
+            )
+        )
+        for attempt in (1, 2):
+            payload = {"step": 1, "sent": False, "attempt": attempt}
+            key = f"refused/{attempt}"
+            await outbox.put(
+                tx, enrollment, kind="resolve_doubt", key=key, payload=payload, now=now
+            )
+    await Delivery(sqlite_store, temporal_client, deaf.task_queue).drain()
+    async with sqlite_store.read() as tx:
+        found = (await tx.execute(select(rows.c.key, rows.c.answer))).all()
+    assert dict(found[:]) == {
+        "refused/1": OVERTAKEN,
+        "refused/2": "refused: step 1 is not in doubt",
+    }
+
+
+async def test_a_doubt_that_is_refused_again_and_again_is_left_to_a_person(
+    sqlite_store: Store, temporal_client: Client, deaf: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drumbeat.actions.delivery.MOST_REFUSALS", 1)
+    enrollment = await start(sqlite_store, temporal_client, deaf.task_queue)
+    await put(sqlite_store, enrollment, "resolve_doubt")
+    delivery = Delivery(sqlite_store, temporal_client, deaf.task_queue)
+    for is_final in (False, True):
+        async with sqlite_store.write() as tx:
+            await tx.execute(update(rows).values(not_before=await sqlite_store.now(tx)))
+        await delivery.drain()
+        answer = "refused: step 1 is not in doubt"
+        assert await answers(sqlite_store) == {"resolve_doubt": (answer, is_final)}

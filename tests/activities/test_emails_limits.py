@@ -7,20 +7,21 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from temporalio.common import Priority
 from temporalio.testing import ActivityEnvironment
 
 from activities.emails import ASKING, Emails
 from activities.outcomes import AWAITED, Sent, WaitUntil
 from drumbeat.campaign.model import Window
-from drumbeat.campaign.states import HoldKind, MessageState, WhyCode
+from drumbeat.campaign.states import HoldKind, MessageState, State, WhyCode
 from drumbeat.mail.outcomes import Delivery
 from drumbeat.mail.sending import Envelope
 from drumbeat.reps import Limit, Mailbox
-from drumbeat.store import holds
-from drumbeat.store.schema import messages
+from drumbeat.store import holds, schema
+from drumbeat.store.schema import enrollments
 from tests.activities.world import NOWHERE, Walk, World, campaign, email, local, on
+from tests.copying import values_of
 from tests.mail.memory import MemoryMailer
 
 DUE = local("2026-11-23T09:30")
@@ -347,38 +348,30 @@ async def test_all_who_ask_at_once_get_places_one_after_another(world: World, nu
     ]
 
 
-async def fallen_due(world: World, walk: Walk, steps: range, due_at: datetime) -> None:
-    """Emails that have fallen due, whose workflows have not asked yet."""
-    rows = [
-        {
-            "enrollment_id": walk.id,
-            "step": step,
-            "mailbox": world.rep_id,
-            "state": MessageState.SCHEDULED,
-            "due_at": due_at,
-            "first": False,
-            "message_id": f"<{step}@example.com>",
-            "updated_at": due_at,
-        }
-        for step in steps
-    ]
+async def fallen_due(world: World, like: Walk, names: range, state: State) -> None:
+    """Enrollments whose step has fallen due, whose workflows have not come up yet."""
     async with world.store.write() as tx:
-        await tx.execute(insert(messages), rows)
+        wanted = select(enrollments).where(enrollments.c.id == like.id)
+        one = values_of((await tx.execute(wanted)).one())
+        person = select(schema.people).where(schema.people.c.id == like.person_id)
+        body = values_of((await tx.execute(person)).one())
+        same = [{"id": f"p{n}", "person_id": f"p{n}", "email": f"c{n}@example.org"} for n in names]
+        await tx.execute(insert(schema.people), [{**body, **each} for each in same])
+        waits = {"state": state, "next_at": DUE}
+        await tx.execute(insert(enrollments), [{**one, **each, **waits} for each in same])
 
 
 async def test_in_a_crowd_no_place_lies_before_all_have_asked(world: World) -> None:
     await world.staff(mailbox(batch=Limit(1, timedelta(seconds=5))))
     first, second, third, fourth = await people(world, 4)
     assert isinstance(await first.send(), Sent)
-    few, many, old = range(100, 200), range(200, 700), range(700, 1700)
-    # Held for long, or lacking data: they ask when somebody lets them.
-    await fallen_due(world, first, old, DUE - timedelta(minutes=15))
-    await fallen_due(world, first, few, DUE)
+    await fallen_due(world, first, range(1000), State.HELD)
+    await fallen_due(world, first, range(1000, 1090), State.SLEEPING)
     waits = await second.send()
     assert isinstance(waits, WaitUntil)
-    # Planned with 5 s to spare; the hundred ask within 5 s, in which a place is valid.
+    # Planned with 5 s to spare; fewer than a hundred ask within 5 s, in which a place is valid.
     assert waits.at == DUE + timedelta(seconds=10)
-    await fallen_due(world, first, many, DUE)
+    await fallen_due(world, first, range(2000, 2510), State.SLEEPING)
     for walk, wait in ((third, 30), (fourth, 40)):
         waits = await walk.send()
         assert isinstance(waits, WaitUntil)

@@ -387,12 +387,18 @@ async def test_files_that_a_rep_attaches_travel_with_the_email(
             answer = await attach(work, enrolled, name, content, draft)
             assert answer.status_code == 200
             draft = answer.json()["draft"]
-        assert answer.json()["files"] == [
-            {"name": "Angebot für Ada.pdf", "size": "1 kB"},
-            {"name": "plan.txt", "size": "1 kB"},
+        assert [(one["name"], one["size"]) for one in answer.json()["files"]] == [
+            ("Angebot für Ada.pdf", "1 kB"),
+            ("plan.txt", "1 kB"),
         ]
-        gone = await work.grace.post(f"{path}/detach", data={"draft": draft, "place": 0})
-        assert gone.json()["files"] == [{"name": "plan.txt", "size": "1 kB"}]
+        first, second = answer.json()["files"]
+        for place, sha256 in ((0, second["sha256"]), (2, first["sha256"]), (0, "")):
+            wrong = {"draft": draft, "place": place, "sha256": sha256}
+            refused = await work.grace.post(f"{path}/detach", data=wrong)
+            assert refused.status_code == 409
+        right = {"draft": draft, "place": 0, "sha256": first["sha256"]}
+        gone = await work.grace.post(f"{path}/detach", data=right)
+        assert gone.json()["files"] == [second]
         page = await work.grace.get(f"{path}/compose")
         assert 'title="plan.txt"' in page.text
         assert "Angebot" not in page.text
@@ -423,7 +429,7 @@ async def test_a_template_s_files_can_be_removed_and_come_back_with_the_template
         await work.office.until_task(enrolled, 1)
         path = f"/tasks/{task_id(enrolled, 1)}"
         assert 'title="prices.pdf"' in (await work.grace.get(f"{path}/compose")).text
-        gone = await work.grace.post(f"{path}/detach", data={"place": 0})
+        gone = await work.grace.post(f"{path}/detach", data={"place": 0, "sha256": file.sha256})
         assert gone.json()["files"] == []
         assert 'title="prices.pdf"' not in (await work.grace.get(f"{path}/compose")).text
         await work.grace.post(f"{path}/template")

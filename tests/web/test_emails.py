@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from temporalio.client import Client
 
 from drumbeat.campaign.states import MessageState, Why, WhyCode
 from drumbeat.mail.outcomes import Phase
 from drumbeat.store.engine import Store
-from drumbeat.store.schema import enrollments, messages
+from drumbeat.store.schema import enrollments, messages, people
 from drumbeat.store.users import Role
 from drumbeat.web.cursors import pack, unpack
 from drumbeat.web.site import Site
@@ -83,6 +84,72 @@ async def test_a_page_goes_on_where_the_one_before_ended(
     while path:
         page = await page_of(site, path)
         seen += [f"person{n}" for n in range(5) if f"person{n}@" in page]
+        more = page.rpartition('<nav class="pager">')[2]
+        path = None
+        if ">More</a>" in more:
+            path = more.rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+    assert sorted(seen) == [f"person{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("role", [Role.REP, Role.MANAGER])
+@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize(
+    ("tab", "state"),
+    [
+        ("decide", MessageState.FAILED),
+        ("scheduled", MessageState.SCHEDULED),
+        ("sending", MessageState.SENDING),
+        ("sent", MessageState.SENT),
+        ("bounced", MessageState.SENT),
+        ("cancelled", MessageState.CANCELLED),
+    ],
+)
+async def test_a_search_finds_emails_by_their_person_and_by_their_subject(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    role: Role,
+    few: int,
+    tab: str,
+    state: MessageState,
+) -> None:
+    # How many are few decides which way they are looked for.
+    monkeypatch.setattr("drumbeat.store.lists.emails._FEW", few)
+    site = await make_site(store)
+    for name in ("ada", "bea", "cora"):
+        await enrolled(store, f"{name}@example.org", sent=1)
+    where = {"state": state, "bounced": "hard" if tab == "bounced" else None}
+    async with store.write() as tx:
+        await tx.execute(update(messages).values(subject=None, **where))
+        of_bea = select(enrollments.c.id).join(people).where(people.c.email.startswith("bea"))
+        named = update(messages).where(messages.c.enrollment_id.in_(of_bea))
+        await tx.execute(named.values(subject="About Ada's engines"))
+    for words, found in (
+        ("ada", {"ada", "bea"}),
+        ("ENGINES about", {"bea"}),
+        ("cora@example.org", {"cora"}),
+        ("nobody", set()),
+        ("example.org", {"ada", "bea", "cora"}),
+    ):
+        for more in ("", "&campaign=intro-q4"):
+            page = await page_of(site, f"/emails?tab={tab}&q={quote(words)}{more}", role)
+            listed = {name for name in ("ada", "bea", "cora") if f"<bdi>{name}@" in page}
+            assert listed == found, (words, more)
+    other = await page_of(site, f"/emails?tab={tab}&q=ada&campaign=other", role)
+    assert "<bdi>ada@" not in other
+
+
+async def test_a_search_goes_on_where_the_page_before_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drumbeat.store.lists.emails.PAGE", 2)
+    site = await make_site(store)
+    for number in range(5):
+        await enrolled(store, f"person{number}@example.org", sent=1)
+    seen: list[str] = []
+    path: str | None = "/emails?tab=sent&q=person"
+    while path:
+        page = await page_of(site, path)
+        seen += [f"person{n}" for n in range(5) if f"<bdi>person{n}@" in page]
         more = page.rpartition('<nav class="pager">')[2]
         path = None
         if ">More</a>" in more:

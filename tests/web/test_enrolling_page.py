@@ -528,7 +528,8 @@ async def test_those_who_lack_a_token_get_what_is_filled_in_for_all_and_nobody_e
         await browser.post(f"{check}/fill", data=typed)
         await browser.post(f"{check}/times", data={"when": "now"})
         await browser.post(f"{check}/start")
-        await until_over(browser, check)
+        over = await until_over(browser, check)
+        assert re.search(r"Updated</dt>\s*<dd>1<", over), over  # the company of who was known
         async with store.read() as tx:
             found = await tx.execute(select(people.c.email, people.c.fields))
         rows = {address: fields for address, fields in found}
@@ -538,3 +539,17 @@ async def test_those_who_lack_a_token_get_what_is_filled_in_for_all_and_nobody_e
             "known@example.org": "7",
         }
         assert rows["grace.h@example.org"]["first_name"] == "Grace"
+
+
+async def test_what_the_rep_lacks_is_not_filled_in_as_a_persons_data(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    needs = hello(needs="my_phone")
+    async with visiting(sqlite_store, tmp_path, campaign=needs) as (browser, _):
+        check = await uploaded(browser)
+        page = (await browser.get(check)).text
+        assert '<span class="tok">my_phone</span>' in page
+        assert 'name="lanes"' in page and 'name="my_phone"' not in page
+        typed = {"lanes": "four", "my_phone": ""}
+        assert (await browser.post(f"{check}/fill", data=typed)).status_code == 303
+        assert 'value="four"' in (await browser.get(check)).text

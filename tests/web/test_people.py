@@ -76,6 +76,27 @@ async def test_a_page_of_people_goes_on_where_the_one_before_ended(
     )
 
 
+async def test_a_search_goes_on_though_the_last_person_has_another_address_now(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drumbeat.store.lists.people.PAGE", 2)
+    site = await make_site(store)
+    for number in range(5):
+        await enrolled(store, f"person{number}@example.org")
+
+    async def listed(query: str) -> list[int]:
+        page = await page_of(site, f"/people?q=person{query}")
+        return [n for n in range(5) if f"<bdi>person{n}@" in page]
+
+    assert await listed("") == [0, 1]
+    assert await listed("&after=person1@example.org") == [2, 3]
+    async with store.write() as tx:
+        moved = update(people).where(people.c.email == "person1@example.org")
+        await tx.execute(moved.values(email="someone@example.org"))
+    assert await listed("&after=person1@example.org") == [2, 3]
+    assert await listed("&after=person3@example.org") == [4]
+
+
 async def test_another_reps_person_does_not_exist(store: Store) -> None:
     site = await make_site(store)
     person_id = await person_of(store, await enrolled(store))

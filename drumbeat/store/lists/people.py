@@ -86,8 +86,12 @@ async def _searched(
     """
     order = (people.c.searchable, people.c.id)
     named = wanted.with_only_columns(people.c.id).where(is_named(tx, search))
-    last = select(people.c.searchable).where(people.c.email == after).scalar_subquery()
-    named = named.where(people.c.searchable > (last if after else ""))
+    if after:
+        last = select(people.c.searchable).where(people.c.email == after).scalar_subquery()
+        # Where nobody has that address any more, it still begins what stood there.
+        named = named.where(people.c.searchable > func.coalesce(last, after))
+    else:
+        named = named.where(people.c.searchable >= "")
     ids = (await tx.execute(named.order_by(*order).limit(PAGE))).scalars().all()
     shown = wanted.where(people.c.id.in_(ids)).order_by(*order)
     rows: Sequence[Row[Any]] = (await tx.execute(shown)).all()

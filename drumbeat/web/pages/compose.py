@@ -159,11 +159,16 @@ async def attach(request: Request, site: TheSite, user: TheUser, task_id: str) -
 
 @router.post("/{task_id}/detach")
 async def detach(
-    site: TheSite, user: TheUser, task_id: str, place: Annotated[int, Form()], draft: Text = ""
+    site: TheSite,
+    user: TheUser,
+    task_id: str,
+    place: Annotated[int, Form()],
+    sha256: Text = "",
+    draft: Text = "",
 ) -> Response:
     """Let a file stay behind."""
     await _email_task(site, user, task_id)
-    return await _with_files(site, user, task_id, draft or None, Files(removed=[place]))
+    return await _with_files(site, user, task_id, draft or None, Files(removed={place: sha256}))
 
 
 @router.post("/{task_id}/keep")
@@ -267,7 +272,8 @@ async def _with_files(
             "draft": saved,
             "at": f"{reader.now.astimezone(reader.zone):%H:%M}",
             "files": [
-                {"name": file.filename, "size": octets(file.size)} for file in email.attachments
+                {"name": file.filename, "size": octets(file.size), "sha256": file.sha256}
+                for file in email.attachments
             ],
         }
     )

@@ -147,7 +147,7 @@ async def _check(
         status=status,
         check=check,
         missing=missing,
-        fillable=[*missing, *(token for token in visit.kept.fills if token not in missing)],
+        fillable=list(dict.fromkeys([*_fillable(check), *visit.kept.fills])),
         fill_trouble=fill_trouble,
         typed=typed or {},
         counts=counts,
@@ -178,19 +178,24 @@ async def choose_options(
     return visit.to()
 
 
+def _fillable(check: Check) -> list[str]:
+    """The tokens that are lacked and are a person's; what the rep lacks stands in the reps file."""
+    return [token for token, _ in check.missing if field_fault(token, "") is None]
+
+
 @router.post("/{upload}/fill")
 async def fill(request: Request, site: TheSite, user: TheUser, slug: str, upload: str) -> Response:
     """Give all who lack a token the same text for it; an empty one takes it back."""
     visit = await visit_of(request, site, user, slug, upload)
     form = await request.form(max_files=0, max_fields=MAX_COLUMNS)
-    lacked = {token for token, _ in (await visit.check()).missing} | set(visit.kept.fills)
+    lacked = {*_fillable(await visit.check()), *visit.kept.fills}
     typed = {
         name: value.strip()
         for name, value in form.items()
         if isinstance(value, str) and name in lacked
     }
     for token, text in typed.items():
-        fault = field_fault(token, text)
+        fault = field_fault(token, text) if text else None
         if fault is not None:
             return await _check(visit, "", 0, status=409, fill_trouble=fault, typed=typed)
     fills = {**visit.kept.fills, **typed}

@@ -237,15 +237,16 @@ async function saveNow() {
 // ---- attachments ----
 
 const attached = document.getElementById("attached");
+const notAttached = document.getElementById("not-attached");
 const filePicker = document.getElementById("file");
-let underWay = 0; // files on their way to the server
-let notAttached = 0; // files that could not be attached: an email must not leave without them unseen
+let underWay = 0; // changes of the files on their way to the server
+let failures = 0; // an email must not leave without a file unseen
 
 function showFiles(files) {
-  const list = attached.querySelector("ul");
   const one = document.getElementById("attached-one").content.firstElementChild;
-  list.replaceChildren(...files.map((file) => {
+  attached.querySelector("ul").replaceChildren(...files.map((file) => {
     const item = one.cloneNode(true);
+    item.dataset.sha256 = file.sha256;
     item.querySelector("bdi").textContent = file.name;
     item.querySelector(".clip").title = file.name;
     item.querySelector("small").textContent = file.size;
@@ -257,8 +258,18 @@ function showFiles(files) {
   fit();
 }
 
-async function changeFiles(action, data, name) {
-  if (await saveNow() === false) { notAttached += 1; return; }
+// What went wrong stays beside the title until somebody chooses files again.
+function tellFailure(what, reason) {
+  failures += 1;
+  const text = notAttached.querySelector("p");
+  const told = reason ? `${what}: ${reason}` : what;
+  text.textContent = notAttached.hidden ? told : `${text.textContent}; ${told}`;
+  notAttached.hidden = false;
+  fit();
+}
+
+async function changeFiles(action, data, what) {
+  await saveNow(); // what was typed; a slip in it keeps no file back
   data.set("draft", form.elements.draft.value);
   let reason = "";
   try {
@@ -268,34 +279,36 @@ async function changeFiles(action, data, name) {
       if (answer.ok) {
         form.elements.draft.value = told.draft;
         isToKeep = true;
-        saved.textContent = words.saved.replace("{at}", told.at);
+        if (!hasFailed) saved.textContent = words.saved.replace("{at}", told.at);
         showFiles(told.files);
         return;
       }
       reason = told.error;
     } else if (answer.status === 413) reason = words.tooLarge;
+    else if (answer.status === 429) reason = words.tooMany;
   } catch {
-    // The server cannot be reached: the words below say that the file is not attached.
+    // The server cannot be reached: what follows says that the file is not attached.
   }
-  notAttached += 1;
-  const failed = name ? words.notAttached.replace("{name}", name) : words.failed;
-  saved.textContent = reason ? `${failed}: ${reason}` : failed;
+  tellFailure(what, reason);
+}
+
+// One after the other, between the saves.
+function queue(change) {
+  underWay += 1;
+  running = running.then(change).finally(() => { underWay -= 1; });
 }
 
 function attach(files) {
+  notAttached.hidden = true;
   for (const file of files) {
-    underWay += 1;
-    running = running.then(async () => {
-      if (file.size > Number(words.most)) {
-        notAttached += 1;
-        saved.textContent = `${words.notAttached.replace("{name}", file.name)}: ${words.tooLarge}`;
-        return;
-      }
-      saved.textContent = words.attaching.replace("{name}", file.name);
+    const what = words.notAttached.replace("{name}", () => file.name);
+    queue(async () => {
+      if (file.size > Number(words.most)) { tellFailure(what, words.tooLarge); return; }
+      saved.textContent = words.attaching.replace("{name}", () => file.name);
       const data = new FormData();
       data.set("file", file);
-      await changeFiles("attach", data, file.name);
-    }).finally(() => { underWay -= 1; });
+      await changeFiles("attach", data, what);
+    });
   }
 }
 
@@ -307,11 +320,14 @@ filePicker.addEventListener("change", () => {
 attached.addEventListener("click", (event) => {
   const button = event.target.closest("[data-detach]");
   if (!button) return;
-  const place = [...attached.querySelectorAll("li")].indexOf(button.closest("li"));
-  button.disabled = true;
-  running = running.then(async () => {
-    await changeFiles("detach", new URLSearchParams({ place }), "");
-    button.disabled = false;
+  const item = button.closest("li");
+  const place = [...attached.querySelectorAll("li")].indexOf(item);
+  const data = new URLSearchParams({ place, sha256: item.dataset.sha256 });
+  const buttons = [...attached.querySelectorAll("[data-detach]")];
+  for (const one of buttons) one.disabled = true; // the places move
+  queue(async () => {
+    await changeFiles("detach", data, words.failed);
+    for (const one of buttons) one.disabled = false;
   });
 });
 
@@ -347,7 +363,8 @@ addEventListener("beforeunload", (event) => {
 
 async function leave() {
   const there = form.querySelector("[data-leave]").href;
-  if (await save() === false) return; // why not stands beside the title
+  const before = failures;
+  if (await save() === false || failures !== before) return; // why not stands on the page
   if (isToKeep && form.elements.draft.value) {
     const data = new URLSearchParams({ draft: form.elements.draft.value });
     await fetch(`${address}/keep`, { method: "POST", body: data }).catch(() => null);
@@ -373,9 +390,12 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   isChanged = true;
-  const failed = notAttached;
+  const before = failures;
   const answer = await save();
-  if (notAttached !== failed) return; // which file, and why, stands beside the title
+  if (failures !== before) { // which file, and why, stands below the title
+    if (schedule.open) schedule.close();
+    return;
+  }
   if (answer === "other") {
     if (schedule.open) schedule.close();
     document.getElementById("signature").hidden = false;

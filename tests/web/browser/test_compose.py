@@ -231,9 +231,19 @@ async def test_files_are_attached_removed_and_dropped(
                 "buffer": bytes(20_000_001),
             }
             await page.locator("#file").set_input_files(large)
-            await expect(page.locator("#saved")).to_have_text(
-                "film.mp4 is not attached: an email may carry 20 MB"
-            )
+            told = "film.mp4 is not attached: an email may carry 20 MB"
+            await expect(page.locator("#not-attached")).to_have_text(told)
+            # A slip elsewhere keeps no file back, and what was told stays.
+            await page.get_by_label("Cc").fill("alan")
+            await expect(page.locator("#saved")).to_contain_text("Not saved")
+            await expect(page.locator("#not-attached")).to_have_text(told)
+            await page.locator("#file").set_input_files(files[0])
+            await expect(attached).to_have_count(3)
+            await expect(page.locator("#not-attached")).to_be_hidden()
+            await page.get_by_role("button", name="Remove offer 1.pdf").click()
+            await expect(attached).to_have_count(2)
+            await page.get_by_label("Cc").fill("")
+            await expect(page.locator("#saved")).to_contain_text("Draft saved")
             await page.reload()
             await expect(attached).to_have_text(["offer 2.pdf1 kB", "note.txt1 kB"])
             await expect(inside).to_contain_text("See below.")
