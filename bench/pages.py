@@ -20,9 +20,10 @@ from sqlalchemy import Engine, event
 
 from bench import cpu, listening
 from bench.cluster import cluster
-from bench.filling import Amounts, Filled, fill, reps_file
+from bench.filling import Filled, fill, reps_file
 from bench.report import Figure, Say, percentile, phase
 from bench.stage import BenchFailed, environment_of, running
+from bench.year import Amounts
 from drumbeat.actions import signing
 from drumbeat.machine.parts import Part
 from drumbeat.machine.temporal import free_ports

@@ -2,8 +2,10 @@
 
 import asyncio
 
-from bench.filling import Amounts, fill, rep_address
+from bench.cast import rep_address
+from bench.filling import fill
 from bench.pages import AIM_QUERIES, address_of, counting, pages_of
+from bench.year import Amounts
 from drumbeat.store.engine import Store
 from drumbeat.store.users import Role
 from tests.office import grace
