@@ -11,8 +11,8 @@ from drumbeat.mail.rendering import Renderer
 from drumbeat.store.engine import Store
 from tests.web.at_work import at_work
 from tests.web.browser.desk import DESK, PHONE, chromium, faults, fits, looking, served
+from tests.web.enrolling import HERE, PEOPLE, hello, keep, sent, set_part
 from tests.web.site import make_site
-from tests.web.test_enrolling_page import HERE, PEOPLE, hello, keep, sent, set_part
 
 pytestmark = [pytest.mark.slow]
 

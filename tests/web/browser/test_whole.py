@@ -21,7 +21,7 @@ from tests.office import Enrolled, Handle
 from tests.waiting import until
 from tests.web.at_work import AtWork, at_work
 from tests.web.browser.desk import chromium, looking, served
-from tests.web.test_enrolling_page import set_part
+from tests.web.enrolling import set_part
 from workflows.messages import CampaignResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
