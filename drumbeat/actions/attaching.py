@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from drumbeat.actions.errors import ActionError
 from drumbeat.campaign import attachments
@@ -16,13 +17,18 @@ LONGEST_NAME = 150
 """Characters of a file's name, its ending included."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NewFile:
     """A file as a rep gives it."""
 
     name: str
     """As the browser or the command names it; folders before it are left out."""
     content: bytes = field(repr=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its bytes; computed once, as they may be many."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Files:
     @property
     def contents(self) -> Mapping[str, bytes]:
         """The bytes of those that were added, by their SHA-256."""
-        return {_sha256(file.content): file.content for file in self.added}
+        return {file.sha256: file.content for file in self.added}
 
     def change(self, before: Sequence[Attachment]) -> list[Attachment]:
         """The email's files afterwards.
@@ -49,9 +55,7 @@ class Files:
             raise ActionError("the email has no such file: it may have been removed already")
         kept = [file for place, file in enumerate(before) if place not in self.removed]
         after = kept + [
-            Attachment(
-                path=name_of(file.name), sha256=_sha256(file.content), size=len(file.content)
-            )
+            Attachment(path=name_of(file.name), sha256=file.sha256, size=len(file.content))
             for file in self.added
         ]
         if len(after) > MOST_FILES:
@@ -78,7 +82,3 @@ def name_of(given: str) -> str:
     if len(name) <= LONGEST_NAME or len(ending) > 10 or not stem:
         return name[:LONGEST_NAME]
     return stem[: LONGEST_NAME - len(dot + ending)] + dot + ending
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

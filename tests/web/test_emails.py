@@ -37,6 +37,18 @@ async def page_of(site: Site, path: str, role: Role = Role.MANAGER) -> str:
     return answer.text
 
 
+async def walked(site: Site, path: str) -> list[str]:
+    """Which of five people the pages of a list show, page after page."""
+    seen: list[str] = []
+    while path:
+        page = await page_of(site, path)
+        seen += [f"person{n}" for n in range(5) if f"<bdi>person{n}@" in page]
+        more = page.rpartition('<nav class="pager">')[2]
+        found = more.rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+        path = found if ">More</a>" in more else ""
+    return sorted(seen)
+
+
 @pytest.mark.parametrize(
     ("state", "tab"),
     [
@@ -79,16 +91,7 @@ async def test_a_page_goes_on_where_the_one_before_ended(
     site = await make_site(store)
     for number in range(5):
         await enrolled(store, f"person{number}@example.org", sent=1)
-    seen: list[str] = []
-    path: str | None = "/emails?tab=sent"
-    while path:
-        page = await page_of(site, path)
-        seen += [f"person{n}" for n in range(5) if f"person{n}@" in page]
-        more = page.rpartition('<nav class="pager">')[2]
-        path = None
-        if ">More</a>" in more:
-            path = more.rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
-    assert sorted(seen) == [f"person{n}" for n in range(5)]
+    assert await walked(site, "/emails?tab=sent") == [f"person{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize("role", [Role.REP, Role.MANAGER])
@@ -145,16 +148,7 @@ async def test_a_search_goes_on_where_the_page_before_ended(
     site = await make_site(store)
     for number in range(5):
         await enrolled(store, f"person{number}@example.org", sent=1)
-    seen: list[str] = []
-    path: str | None = "/emails?tab=sent&q=person"
-    while path:
-        page = await page_of(site, path)
-        seen += [f"person{n}" for n in range(5) if f"<bdi>person{n}@" in page]
-        more = page.rpartition('<nav class="pager">')[2]
-        path = None
-        if ">More</a>" in more:
-            path = more.rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
-    assert sorted(seen) == [f"person{n}" for n in range(5)]
+    assert await walked(site, "/emails?tab=sent&q=person") == [f"person{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WzFd", "bm90LWpzb24", "eyJhIjogMX0"])

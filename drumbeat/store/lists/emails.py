@@ -55,12 +55,12 @@ _STATES: Mapping[Tab, Sequence[str]] = {
 """The states of a tab's emails, where it is not called as its only one."""
 
 
-def needs_a_decision() -> ColumnElement[bool]:
-    """Which rows of `messages` a person must decide about.
+def needs_a_decision(emails: FromClause = messages) -> ColumnElement[bool]:
+    """Which emails a person must decide about.
 
     When an enrollment ends, what failed or is blocked is cancelled; a doubt outlives it.
     """
-    return messages.c.state.in_(_NEEDS_A_DECISION)
+    return emails.c.state.in_(_NEEDS_A_DECISION)
 
 
 def _which(tab: Tab, emails: FromClause) -> Sequence[ColumnElement[bool]]:
@@ -68,7 +68,7 @@ def _which(tab: Tab, emails: FromClause) -> Sequence[ColumnElement[bool]]:
     columns = emails.c
     match tab:
         case Tab.DECIDE:
-            return [columns.state.in_(_NEEDS_A_DECISION)]
+            return [needs_a_decision(emails)]
         case Tab.SCHEDULED:
             return [columns.state == MessageState.SCHEDULED]
         case Tab.SENDING:

@@ -295,7 +295,7 @@ async function changeFiles(action, data, what) {
 // One after the other, between the saves.
 function queue(change) {
   underWay += 1;
-  running = running.then(change).finally(() => { underWay -= 1; });
+  running = running.then(change, change).finally(() => { underWay -= 1; });
 }
 
 function attach(files) {
